@@ -1,0 +1,224 @@
+"""Messages of the link, in both directions.
+
+Order on a new link: portal `Challenge`, agent `Hello`, portal `Welcome` or `Refused`,
+agent `Snapshot`; then whatever happens. The agent sends a new full `Snapshot` every few
+minutes and whenever it can't say exactly what changed.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from agent.protocol.jobs import JobArguments
+from agent.protocol.types import (
+    Bytes,
+    Code,
+    Count,
+    Id,
+    Interface,
+    Mac,
+    Percent,
+    Sentence,
+    Short,
+    Timestamp,
+)
+
+PowerState = Literal["running", "paused", "shutting_down", "off", "crashed", "unknown"]
+NicMetadataState = Literal["not_asked", "served", "sealed"]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Base of all messages: tagged with the class's name."""
+
+
+# ------------------------------------------------------------------ portal to agent
+
+
+class Challenge(Message, frozen=True):
+    """First message of every link. `nonce` is 32 random bytes, used once."""
+
+    nonce: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    versions: Annotated[list[int], Meta(max_length=8)]
+
+
+class Welcome(Message, frozen=True):
+    """The link is open. `protocol` is the version both sides speak from here on."""
+
+    protocol: int
+    heartbeat_s: Annotated[int, Meta(ge=1, le=600)] = 20
+
+
+class Refused(Message, frozen=True):
+    """The portal will not talk to this agent; `message` says what a person can do."""
+
+    code: Code
+    message: Sentence
+
+
+class JobRequest(Message, frozen=True):
+    """Do this job. Sent again with the same id after any doubt; the agent does it once."""
+
+    job_id: Id
+    deadline: Timestamp
+    arguments: JobArguments
+
+
+class JobAcknowledged(Message, frozen=True):
+    """The portal has stored this job's outcome: the agent may forget it."""
+
+    job_id: Id
+
+
+class OpenStream(Message, frozen=True):
+    """Dial back a second WebSocket, at /agent/v1/streams/<stream_id>/, for a console."""
+
+    stream_id: Id
+    vm_id: Id
+    kind: Literal["vnc", "serial"]
+
+
+FromPortal = Challenge | Welcome | Refused | JobRequest | JobAcknowledged | OpenStream
+
+# ------------------------------------------------------------------ agent to portal
+
+
+class Hello(Message, frozen=True):
+    """Answer to `Challenge`. `signature` covers `link_statement(nonce, id, origin)`.
+
+    `run_id` is new at each start of the agent program: two links of one identity with
+    different run ids at the same time mean a cloned disk.
+    """
+
+    hypervisor_id: Id
+    protocol: int
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    run_id: Id
+    agent_version: Short
+
+
+class Bridge(msgspec.Struct, frozen=True, kw_only=True):
+    """A bridge of the host that VMs can be attached to."""
+
+    name: Interface
+    addresses: Annotated[list[Short], Meta(max_length=32)] = []
+
+
+class DiskReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual disk as the host sees it. Sizes in bytes."""
+
+    disk_id: Id
+    capacity: Bytes
+    allocation: Bytes
+
+
+class NicReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual NIC, with the addresses the guest was seen to use (CIDR form)."""
+
+    nic_id: Id
+    mac: Mac
+    addresses: Annotated[list[Short], Meta(max_length=32)] = []
+    metadata: NicMetadataState = "not_asked"
+
+
+class VmReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest as the agent last saw it. Only guests that the portal asked for."""
+
+    vm_id: Id
+    power: PowerState
+    vcpus: Count = 0
+    memory_mib: Count = 0
+    disks: Annotated[list[DiskReport], Meta(max_length=64)] = []
+    nics: Annotated[list[NicReport], Meta(max_length=32)] = []
+    cloud_init: Literal["unknown", "running", "done", "failed"] = "unknown"
+    """First boot, as far as the host can tell (phone_home to the metadata service)."""
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host is. Sent with every snapshot."""
+
+    hostname: Short
+    os: Short
+    kernel: Short
+    architecture: Short
+    cpu_model: Short
+    cpus: Count
+    memory_mib: Annotated[int, Meta(ge=0, le=2**40)]
+    disk_total: Bytes
+    """Bytes of the file system that holds guests' disks."""
+    accelerator: Literal["kvm", "tcg", "simulated"]
+    libvirt: Short
+    qemu: Short
+    boot_id: Short
+    firmwares: Annotated[list[Literal["bios", "uefi"]], Meta(max_length=2)] = []
+    bridges: Annotated[list[Bridge], Meta(max_length=256)] = []
+    problems: Annotated[list[Sentence], Meta(max_length=32)] = []
+    """Sentences for a person: libvirtd down, disk nearly full, no nftables."""
+
+
+class Usage(Message, frozen=True):
+    """How busy the host is now. Every `heartbeat_s` seconds; also keeps the link alive."""
+
+    cpu_percent: Percent
+    memory_used_mib: Annotated[int, Meta(ge=0, le=2**40)]
+    disk_used: Bytes
+    load1: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class Snapshot(Message, frozen=True):
+    """The full state the agent sees. The portal reconciles its rows from it."""
+
+    facts: HostFacts
+    usage: Usage
+    vms: Annotated[list[VmReport], Meta(max_length=10_000)]
+    jobs: Annotated[list[Id], Meta(max_length=10_000)]
+    """Jobs in the journal whose outcome the portal has not acknowledged."""
+    foreign_vms: Count = 0
+    """Guests on the host that somebody else manages: counted, never touched."""
+    cached_images: Annotated[list[Id], Meta(max_length=10_000)] = []
+
+
+class VmChanged(Message, frozen=True):
+    """One guest changed. `vm` is None when it no longer exists on the host."""
+
+    vm_id: Id
+    vm: VmReport | None
+
+
+class JobAccepted(Message, frozen=True):
+    """The job is in the journal: from here on the agent will bring it to an end."""
+
+    job_id: Id
+
+
+class JobProgress(Message, frozen=True):
+    job_id: Id
+    percent: Percent
+    step: Short
+    """What it is doing, as a phrase for people: "Downloading the image"."""
+
+
+class JobError(msgspec.Struct, frozen=True, kw_only=True):
+    """`code` is stable and for programs; `message` says cause and next step to people."""
+
+    code: Code
+    message: Sentence
+
+
+class JobFinished(Message, frozen=True):
+    """The job's one end. Sent again on every link until `JobAcknowledged`."""
+
+    job_id: Id
+    error: JobError | None = None
+    vm: VmReport | None = None
+    """The guest's state right after, so that the page need not wait for the next report."""
+
+
+class StreamRefused(Message, frozen=True):
+    stream_id: Id
+    error: JobError
+
+
+FromAgent = (
+    Hello | Snapshot | Usage | VmChanged | JobAccepted | JobProgress | JobFinished | StreamRefused
+)
