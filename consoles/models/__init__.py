@@ -1,0 +1,5 @@
+"""Console tickets."""
+
+from consoles.models.ticket import ConsoleTicket
+
+__all__ = ["ConsoleTicket"]

@@ -1,0 +1,16 @@
+"""Hosts, their networks, and the jobs we ask of them."""
+
+from hypervisors.models.hypervisor import Hypervisor, JoinToken, Network
+from hypervisors.models.job import ACTIVE, ENDED, TRANSITIONS, Job, JobEvent, Status
+
+__all__ = [
+    "ACTIVE",
+    "ENDED",
+    "TRANSITIONS",
+    "Hypervisor",
+    "Job",
+    "JobEvent",
+    "JoinToken",
+    "Network",
+    "Status",
+]

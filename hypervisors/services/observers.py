@@ -1,0 +1,27 @@
+"""The registry by which higher layers hear what hosts report about their guests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.protocol import VmReport
+from hypervisors.models import Hypervisor
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestObserver:
+    """`snapshot` gets all guests of a host; `changed` one guest, or None with its id
+    when it is gone. Both run inside a transaction."""
+
+    snapshot: Callable[[Hypervisor, list[VmReport]], None]
+    changed: Callable[[Hypervisor, str, VmReport | None], None]
+
+
+_observers: list[GuestObserver] = []
+
+
+def guest_observer_register(observer: GuestObserver) -> None:
+    _observers.append(observer)
+
+
+def guest_observers() -> tuple[GuestObserver, ...]:
+    return tuple(_observers)

@@ -1,0 +1,11 @@
+"""The Celery application: what must happen later, or again."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("basalt")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

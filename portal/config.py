@@ -1,0 +1,46 @@
+"""Configuration of the portal, read from the environment.
+
+Every name has the prefix BASALT_, but for DATABASE_URL and REDIS_URL, which go by the
+names that hosting platforms use.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class PortalConfig(BaseSettings):
+    """What an operator can set. The defaults suit the private services of script/up."""
+
+    model_config = SettingsConfigDict(env_prefix="BASALT_", extra="ignore")
+
+    data_dir: Path = ROOT / "var"
+    """Where uploaded images, keys and the private PostgreSQL and Redis live."""
+    origin: str = "http://127.0.0.1:8000"
+    """The address people and agents use, without a slash at the end."""
+    extra_hosts: list[str] = []
+    """More host names the portal answers to, without port."""
+    secret_key: SecretStr | None = None
+    """Django's secret key; without it, the one kept in DATA/secret_key."""
+    debug: bool = False
+    email_url: str = "console://"
+    allow_private_image_urls: bool = False
+    """Let images come from private addresses: for a mirror inside the portal's network."""
+    max_image_bytes: int = 64 * 1024**3
+    job_deadline_s: int = 3600
+    host_lease_s: int = 60
+    """A host that has said nothing for this long is shown as offline."""
+
+    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
+
+    def database_conninfo(self) -> str:
+        """A libpq connection string."""
+        return self.database_url or f"postgresql:///basalt?host={self.data_dir / 'run'}&user=basalt"
+
+    def redis_address(self) -> str:
+        """A redis-py URL: redis://, rediss:// or unix://."""
+        return self.redis_url or f"unix://{self.data_dir / 'run' / 'redis.sock'}"

@@ -1,0 +1,46 @@
+"""The base of every viewset: an action without a declared permission does not answer."""
+
+from typing import Any, ClassVar, TypeVar
+
+from django.db.models import Model, QuerySet
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from tenants.actor import Actor
+from tenants.middleware import actor_for
+from tenants.models import Tenant
+
+M = TypeVar("M", bound=Model)
+
+
+class TenantViewSet(GenericViewSet[M]):
+    """Rows in scope only: what the person may not see is a 404, like what does not exist."""
+
+    permissions_by_action: ClassVar[dict[str, str]]
+
+    @property
+    def permission(self) -> str:
+        """The permission of the action at hand."""
+        # KeyError on purpose: an undeclared action must not fall back to all rows.
+        return self.permissions_by_action[self.action]
+
+    def get_queryset(self) -> QuerySet[M]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset().none()
+        queryset: Any = super().get_queryset()
+        scoped: QuerySet[M] = queryset.allowed(self.request.user, self.permission)
+        return scoped
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action is None:  # a method that the viewset does not have: 405 follows
+            return
+        permission = self.permission
+        # Whoever holds the permission nowhere is told so; elsewhere the scope decides.
+        if not Tenant.objects.allowed(self.request.user, permission).exists():
+            raise PermissionDenied(f"You may not do this: no role of yours has “{permission}”.")
+
+    @property
+    def actor(self) -> Actor:
+        return actor_for(self.request)

@@ -1,0 +1,66 @@
+"""One shape for every error of the API.
+
+`{"error": {"code": "name_taken", "message": "…", "fields": {"name": ["…"]}}}`
+"""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from tenants.errors import RuleError
+
+
+def error_body(
+    code: str, message: str, fields: dict[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """The body of an error answer."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if fields:
+        error["fields"] = fields
+    return {"error": error}
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's hook. Unknown exceptions return None and become a 500 without details."""
+    if isinstance(error, RuleError):
+        fields = {error.field: [error.message]} if error.field else None
+        return Response(error_body(error.code, error.message, fields), status=error.status)
+    response = drf_exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        fields = _flatten(error.detail)
+        first = next(iter(fields.items()), ("", ["The request is not valid."]))
+        message = (
+            first[1][0] if first[0] in ("", "non_field_errors") else f"{first[0]}: {first[1][0]}"
+        )
+        response.data = error_body("invalid", message, fields)
+    elif isinstance(error, Http404 | exceptions.NotFound):
+        response.data = error_body("not_found", "There is no such thing, or you may not see it.")
+    elif isinstance(error, PermissionDenied):
+        response.data = error_body("permission_denied", "You may not do this.")
+    elif isinstance(error, exceptions.APIException):
+        codes = error.get_codes()
+        code = codes if isinstance(codes, str) else "refused"
+        response.data = error_body(code, str(error.detail))
+    return response
+
+
+def _flatten(detail: Any, path: str = "") -> dict[str, list[str]]:
+    """{"nics": [{"address": ["bad"]}]} becomes {"nics.0.address": ["bad"]}."""
+    if isinstance(detail, dict):
+        found: dict[str, list[str]] = {}
+        for key, value in detail.items():
+            found |= _flatten(value, f"{path}.{key}" if path else str(key))
+        return found
+    if isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        found = {}
+        for index, value in enumerate(detail):
+            found |= _flatten(value, f"{path}.{index}" if path else str(index))
+        return found
+    items = detail if isinstance(detail, list) else [detail]
+    return {path: [str(item) for item in items]}

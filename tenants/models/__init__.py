@@ -1,0 +1,21 @@
+"""People, tenants, and who may do what."""
+
+from tenants.models.api_token import ApiToken
+from tenants.models.audit import AuditEvent
+from tenants.models.membership import Membership, Role
+from tenants.models.owned import TenantOwnedModel, TenantQuerySet
+from tenants.models.site import Site
+from tenants.models.tenant import Tenant
+from tenants.models.user import User
+
+__all__ = [
+    "ApiToken",
+    "AuditEvent",
+    "Membership",
+    "Role",
+    "Site",
+    "Tenant",
+    "TenantOwnedModel",
+    "TenantQuerySet",
+    "User",
+]

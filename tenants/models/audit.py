@@ -1,0 +1,36 @@
+"""What people changed."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+from tenants.models.api_token import ApiToken
+from tenants.models.owned import TenantOwnedModel, TenantQuerySet
+from tenants.models.user import User
+
+
+class AuditEventQuerySet(TenantQuerySet["AuditEvent"]):
+    pass
+
+
+class AuditEvent(TenantOwnedModel):
+    """One change by a person or token. Written once, never changed."""
+
+    actor = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    actor_name = models.CharField(max_length=254)
+    token = models.ForeignKey(ApiToken, null=True, on_delete=models.SET_NULL, related_name="+")
+    ip = models.GenericIPAddressField(null=True)
+    action = models.CharField(max_length=63)
+    object_kind = models.CharField(max_length=63)
+    object_id = models.UUIDField(null=True, db_index=True)
+    object_name = models.CharField(max_length=254)
+    before: "models.JSONField[Any, Any]" = models.JSONField(default=dict)
+    after: "models.JSONField[Any, Any]" = models.JSONField(default=dict)
+
+    objects: ClassVar[AuditEventQuerySet] = AuditEventQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.actor_name}: {self.action} {self.object_name}"

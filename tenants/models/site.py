@@ -1,0 +1,31 @@
+"""The places where a customer's hosts stand."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Lower
+
+from tenants.models.owned import TenantOwnedModel, TenantQuerySet
+
+
+class SiteQuerySet(TenantQuerySet["Site"]):
+    pass
+
+
+class Site(TenantOwnedModel):
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(max_length=63)
+    address = models.CharField(max_length=200, blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC")
+
+    objects: ClassVar[SiteQuerySet] = SiteQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint("tenant", Lower("name"), name="site_name_once_per_tenant"),
+            models.UniqueConstraint(fields=["tenant", "slug"], name="site_slug_once_per_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,66 @@
+"""The only place where a role becomes a permission.
+
+A permission is a dotted name. A role is a named set of them. A membership gives a user
+a role on a tenant, and through it on that tenant's customers.
+"""
+
+from types import MappingProxyType
+
+PERMISSIONS = MappingProxyType(
+    {
+        "tenant.view": "See the customer",
+        "tenant.manage": "Add and change customers",
+        "site.view": "See sites",
+        "site.manage": "Add and change sites",
+        "hypervisor.view": "See hosts",
+        "hypervisor.manage": "Add, rename and remove hosts; make join tokens",
+        "network.view": "See networks",
+        "network.manage": "Add and change networks",
+        "image.view": "See images",
+        "image.manage": "Add and retire images",
+        "vm.view": "See VMs",
+        "vm.create": "Create VMs",
+        "vm.power": "Start, stop and restart VMs",
+        "vm.edit": "Resize and rename VMs",
+        "vm.delete": "Delete VMs and their disks",
+        "vm.console": "Open a VM's console",
+        "job.view": "See activity",
+        "user.view": "See people",
+        "user.manage": "Invite and remove people",
+        "audit.view": "See the audit log",
+    }
+)
+
+_VIEW = frozenset(name for name in PERMISSIONS if name.endswith(".view"))
+_VM_USE = frozenset({"vm.power", "vm.console"})
+_VM_ALL = _VM_USE | {"vm.create", "vm.edit", "vm.delete"}
+
+BUILT_IN_ROLES = MappingProxyType(
+    {
+        "msp-owner": ("MSP owner", frozenset(PERMISSIONS)),
+        "msp-technician": (
+            "MSP technician",
+            _VIEW
+            | _VM_ALL
+            | {"site.manage", "hypervisor.manage", "network.manage", "image.manage"},
+        ),
+        "msp-read-only": ("MSP read-only", _VIEW),
+        "customer-administrator": (
+            "Customer administrator",
+            _VIEW | _VM_ALL | {"network.manage", "image.manage", "user.manage"},
+        ),
+        "customer-operator": ("Customer operator", (_VIEW - {"audit.view"}) | _VM_USE),
+        "customer-viewer": ("Customer viewer", _VIEW - {"audit.view", "user.view"}),
+    }
+)
+
+
+class UnknownPermissionError(LookupError):
+    """A permission that is not in `PERMISSIONS`: a programming error, never a user's."""
+
+
+def check_known(permission: str) -> str:
+    """The permission itself. Raises UnknownPermissionError."""
+    if permission not in PERMISSIONS:
+        raise UnknownPermissionError(permission)
+    return permission

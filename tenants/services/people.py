@@ -1,0 +1,65 @@
+"""People, their memberships and their tokens."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from tenants.actor import Actor
+from tenants.errors import NameTakenError
+from tenants.models import ApiToken, Membership, Role, Tenant, User
+from tenants.models.api_token import token_hash, token_new
+from tenants.services.audit import audit_record
+
+
+@transaction.atomic
+def user_create(
+    *, actor: Actor, tenant: Tenant, role: str, email: str, password: str | None
+) -> User:
+    """A person with a built-in role on `tenant`. Raises NameTakenError."""
+    if User.objects.filter(email__iexact=email.strip()).exists():
+        raise NameTakenError(f"{email} has an account already.", field="email")
+    user = User.objects.create_user(email=email, password=password)
+    membership_create(actor=actor, user=user, tenant=tenant, role=role)
+    return user
+
+
+@transaction.atomic
+def membership_create(*, actor: Actor, user: User, tenant: Tenant, role: str) -> Membership:
+    """Give `user` the built-in role with this slug on `tenant`."""
+    found = Role.objects.get(tenant=None, slug=role)
+    membership, _ = Membership.objects.get_or_create(user=user, tenant=tenant, role=found)
+    audit_record(
+        actor=actor,
+        tenant=tenant,
+        action="membership.create",
+        object_kind="user",
+        object_id=user.id,
+        object_name=user.email,
+        after={"role": role},
+    )
+    return membership
+
+
+@transaction.atomic
+def api_token_create(
+    *, user: User, name: str, expires_at: datetime | None = None
+) -> tuple[ApiToken, str]:
+    """A token and its secret. The secret is shown once and can't be had again."""
+    secret = token_new()
+    token = ApiToken.objects.create(
+        user=user,
+        name=name,
+        prefix=secret[:10],
+        hash=token_hash(secret),
+        expires_at=expires_at,
+    )
+    return token, secret
+
+
+@transaction.atomic
+def api_token_revoke(*, token: ApiToken) -> None:
+    """From now on the token opens nothing."""
+    if token.revoked_at is None:
+        token.revoked_at = timezone.now()
+        token.save(update_fields=["revoked_at"])

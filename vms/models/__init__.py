@@ -1,0 +1,6 @@
+"""Images and virtual machines."""
+
+from vms.models.image import Image, ImageVersion
+from vms.models.vm import Disk, Nic, Power, VirtualMachine
+
+__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "VirtualMachine"]
