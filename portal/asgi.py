@@ -2,9 +2,40 @@
 
 import os
 
-from channels.routing import ProtocolTypeRouter
-from django.core.asgi import get_asgi_application
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+from django.core.asgi import get_asgi_application
+
+# Django's apps must be ready before a consumer is imported.
+_http = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+
+import consoles.routing  # noqa: E402
+import hypervisors.routing  # noqa: E402
+import portal.routing  # noqa: E402
+from portal.sockets import FirstPath  # noqa: E402
+
+_browsers = AllowedHostsOriginValidator(
+    AuthMiddlewareStack(
+        URLRouter(
+            [
+                *consoles.routing.websocket_urlpatterns,
+                *portal.routing.websocket_urlpatterns,
+            ]
+        )
+    )
+)
+# Agents are no browsers: they have no Origin and no cookie, they sign.
+_agents = URLRouter(
+    [
+        *hypervisors.routing.websocket_urlpatterns,
+        *consoles.routing.agent_websocket_urlpatterns,
+    ]
+)
+
+application = ProtocolTypeRouter(
+    {"http": _http, "websocket": FirstPath("/agent/", _agents, otherwise=_browsers)}
+)

@@ -4,4 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", include("allauth.account.urls")),
+    path("api/v1/", include("portal.api.urls")),
+    path("", include("hypervisors.urls")),
+    path("", include("portal.views.urls")),
 ]

@@ -1,0 +1,6 @@
+"""Sockets of this app."""
+
+from django.urls import URLPattern
+
+websocket_urlpatterns: list[URLPattern] = []
+agent_websocket_urlpatterns: list[URLPattern] = []

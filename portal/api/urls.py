@@ -1,0 +1,5 @@
+"""The API: one router, filled by the apps."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []
