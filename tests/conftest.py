@@ -1,0 +1,68 @@
+"""What all tests share. Where Django is not installed (the agent-only environment), nothing
+of the portal is touched: tests/agent, tests/metadata and tests/build must pass there.
+
+Portal tests run on the real PostgreSQL and Redis that DATABASE_URL and REDIS_URL name.
+"""
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from rest_framework.test import APIClient
+
+    from tenants.models import User
+
+HAS_DJANGO = importlib.util.find_spec("django") is not None
+
+if HAS_DJANGO:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    # Keys and uploads of the tests never land among those of a running portal. The services
+    # of that portal (its PostgreSQL and Redis) are found before the folder is changed.
+    _DATA = tempfile.TemporaryDirectory(prefix="basalt-tests-")
+    if "DATABASE_URL" not in os.environ or "REDIS_URL" not in os.environ:
+        from portal.config import PortalConfig
+
+        _config = PortalConfig()
+        os.environ.setdefault("DATABASE_URL", _config.database_conninfo())
+        os.environ.setdefault("REDIS_URL", _config.redis_address())
+    os.environ["BASALT_DATA_DIR"] = _DATA.name
+
+    import django
+
+    django.setup()
+
+
+@pytest.fixture
+def media(settings: Any, tmp_path: Path) -> Path:
+    """An empty MEDIA_ROOT of this test's own."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return settings.MEDIA_ROOT
+
+
+@pytest.fixture
+def api() -> "APIClient":
+    """An API client that is nobody yet: `api.force_authenticate(user)` or `api_as`."""
+    from rest_framework.test import APIClient
+
+    return APIClient()
+
+
+@pytest.fixture
+def api_as() -> Any:
+    """`api_as(user)`: an API client with a real bearer token of this user."""
+    from rest_framework.test import APIClient
+
+    from tenants.services.people import api_token_create
+
+    def make(user: "User") -> "APIClient":
+        _, secret = api_token_create(user=user, name="test")
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return client
+
+    return make
