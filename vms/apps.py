@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class VmsConfig(AppConfig):
     name = "vms"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from vms.services.job_kinds import job_kinds_register
+        from vms.services.observing import guest_observer_install
+
+        job_kinds_register()
+        guest_observer_install()

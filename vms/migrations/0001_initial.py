@@ -9,141 +9,326 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('hypervisors', '0001_initial'),
-        ('tenants', '0001_initial'),
+        ("hypervisors", "0001_initial"),
+        ("tenants", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Image',
+            name="Image",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('os', models.CharField(blank=True, max_length=100)),
-                ('default_username', models.CharField(default='admin', max_length=32)),
-                ('min_disk_gib', models.PositiveIntegerField(default=1)),
-                ('min_memory_mib', models.PositiveIntegerField(default=256)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('retired_at', models.DateTimeField(blank=True, null=True)),
-                ('tenant', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("os", models.CharField(blank=True, max_length=100)),
+                ("default_username", models.CharField(default="admin", max_length=32)),
+                ("min_disk_gib", models.PositiveIntegerField(default=1)),
+                ("min_memory_mib", models.PositiveIntegerField(default=256)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                ("retired_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.tenant",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name='ImageVersion',
+            name="ImageVersion",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField()),
-                ('source', models.CharField(choices=[('url', 'Fetched from a URL'), ('file', 'Held by the portal')], max_length=8)),
-                ('url', models.URLField(blank=True, max_length=2000)),
-                ('file', models.CharField(blank=True, max_length=255)),
-                ('format', models.CharField(choices=[('qcow2', 'qcow2'), ('raw', 'raw')], max_length=8)),
-                ('sha256', models.CharField(max_length=64)),
-                ('size', models.BigIntegerField(blank=True, null=True)),
-                ('virtual_size', models.BigIntegerField(blank=True, null=True)),
-                ('state', models.CharField(choices=[('ready', 'Ready'), ('broken', 'Broken')], default='ready', max_length=8)),
-                ('problem', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='vms.image')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("url", "Fetched from a URL"), ("file", "Held by the portal")],
+                        max_length=8,
+                    ),
+                ),
+                ("url", models.URLField(blank=True, max_length=2000)),
+                ("file", models.CharField(blank=True, max_length=255)),
+                (
+                    "format",
+                    models.CharField(choices=[("qcow2", "qcow2"), ("raw", "raw")], max_length=8),
+                ),
+                ("sha256", models.CharField(max_length=64)),
+                ("size", models.BigIntegerField(blank=True, null=True)),
+                ("virtual_size", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("ready", "Ready"), ("broken", "Broken")],
+                        default="ready",
+                        max_length=8,
+                    ),
+                ),
+                ("problem", models.TextField(blank=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "image",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="vms.image",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['image', '-number'],
+                "ordering": ["image", "-number"],
             },
         ),
         migrations.CreateModel(
-            name='VirtualMachine',
+            name="VirtualMachine",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('created_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False)),
-                ('name', models.CharField(max_length=63)),
-                ('hostname', models.CharField(max_length=63)),
-                ('state', models.CharField(choices=[('creating', 'Being created'), ('ready', 'Ready'), ('missing', 'Missing on its host')], default='creating', max_length=16)),
-                ('vcpus', models.PositiveIntegerField()),
-                ('memory_mib', models.PositiveIntegerField()),
-                ('firmware', models.CharField(choices=[('bios', 'BIOS'), ('uefi', 'UEFI')], default='bios', max_length=8)),
-                ('autostart', models.BooleanField(default=True)),
-                ('username', models.CharField(max_length=32)),
-                ('ssh_keys', models.JSONField(default=list)),
-                ('sealed_secrets', models.BinaryField(null=True)),
-                ('has_password', models.BooleanField(default=False)),
-                ('has_user_data', models.BooleanField(default=False)),
-                ('desired_power', models.CharField(choices=[('running', 'Running'), ('off', 'Off')], default='running', max_length=8)),
-                ('observed_power', models.CharField(choices=[('running', 'Running'), ('paused', 'Paused'), ('shutting_down', 'Shutting down'), ('off', 'Off'), ('crashed', 'Crashed'), ('unknown', 'Unknown')], default='unknown', max_length=16)),
-                ('observed_at', models.DateTimeField(blank=True, null=True)),
-                ('cloud_init', models.CharField(choices=[('unknown', 'Not heard of yet'), ('running', 'Configuring itself'), ('done', 'Configured'), ('failed', 'Configuration failed')], default='unknown', max_length=8)),
-                ('cloud_init_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('hypervisor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='virtual_machines', to='hypervisors.hypervisor')),
-                ('image_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='vms.imageversion')),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_index=True, default=django.utils.timezone.now, editable=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=63)),
+                ("hostname", models.CharField(max_length=63)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("creating", "Being created"),
+                            ("ready", "Ready"),
+                            ("missing", "Missing on its host"),
+                        ],
+                        default="creating",
+                        max_length=16,
+                    ),
+                ),
+                ("vcpus", models.PositiveIntegerField()),
+                ("memory_mib", models.PositiveIntegerField()),
+                (
+                    "firmware",
+                    models.CharField(
+                        choices=[("bios", "BIOS"), ("uefi", "UEFI")], default="bios", max_length=8
+                    ),
+                ),
+                ("autostart", models.BooleanField(default=True)),
+                ("username", models.CharField(max_length=32)),
+                ("ssh_keys", models.JSONField(default=list)),
+                ("sealed_secrets", models.BinaryField(null=True)),
+                ("has_password", models.BooleanField(default=False)),
+                ("has_user_data", models.BooleanField(default=False)),
+                (
+                    "desired_power",
+                    models.CharField(
+                        choices=[("running", "Running"), ("off", "Off")],
+                        default="running",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "observed_power",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("paused", "Paused"),
+                            ("shutting_down", "Shutting down"),
+                            ("off", "Off"),
+                            ("crashed", "Crashed"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="unknown",
+                        max_length=16,
+                    ),
+                ),
+                ("observed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "cloud_init",
+                    models.CharField(
+                        choices=[
+                            ("unknown", "Not heard of yet"),
+                            ("running", "Configuring itself"),
+                            ("done", "Configured"),
+                            ("failed", "Configuration failed"),
+                        ],
+                        default="unknown",
+                        max_length=8,
+                    ),
+                ),
+                ("cloud_init_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "hypervisor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="virtual_machines",
+                        to="hypervisors.hypervisor",
+                    ),
+                ),
+                (
+                    "image_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="vms.imageversion",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="tenants.tenant",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name', 'id'],
+                "ordering": ["name", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Nic',
+            name="Nic",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('position', models.PositiveSmallIntegerField()),
-                ('mac', models.CharField(max_length=17, unique=True)),
-                ('address', models.GenericIPAddressField(blank=True, null=True)),
-                ('observed_addresses', models.JSONField(default=list)),
-                ('metadata_state', models.CharField(default='not_asked', max_length=16)),
-                ('network', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='nics', to='hypervisors.network')),
-                ('vm', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='nics', to='vms.virtualmachine')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField()),
+                ("mac", models.CharField(max_length=17, unique=True)),
+                ("address", models.GenericIPAddressField(blank=True, null=True)),
+                ("observed_addresses", models.JSONField(default=list)),
+                ("metadata_state", models.CharField(default="not_asked", max_length=16)),
+                (
+                    "network",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="nics",
+                        to="hypervisors.network",
+                    ),
+                ),
+                (
+                    "vm",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="nics",
+                        to="vms.virtualmachine",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Disk',
+            name="Disk",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('position', models.PositiveSmallIntegerField()),
-                ('size_gib', models.PositiveIntegerField()),
-                ('observed_capacity', models.BigIntegerField(blank=True, null=True)),
-                ('observed_allocation', models.BigIntegerField(blank=True, null=True)),
-                ('vm', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='disks', to='vms.virtualmachine')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField()),
+                ("size_gib", models.PositiveIntegerField()),
+                ("observed_capacity", models.BigIntegerField(blank=True, null=True)),
+                ("observed_allocation", models.BigIntegerField(blank=True, null=True)),
+                (
+                    "vm",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="disks",
+                        to="vms.virtualmachine",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.AddConstraint(
-            model_name='image',
-            constraint=models.UniqueConstraint(models.F('tenant'), django.db.models.functions.text.Lower('name'), name='image_name_once', nulls_distinct=False),
+            model_name="image",
+            constraint=models.UniqueConstraint(
+                models.F("tenant"),
+                django.db.models.functions.text.Lower("name"),
+                name="image_name_once",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='imageversion',
-            constraint=models.UniqueConstraint(fields=('image', 'number'), name='image_version_number_once'),
+            model_name="imageversion",
+            constraint=models.UniqueConstraint(
+                fields=("image", "number"), name="image_version_number_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='imageversion',
-            constraint=models.UniqueConstraint(fields=('image', 'sha256'), name='image_version_content_once'),
+            model_name="imageversion",
+            constraint=models.UniqueConstraint(
+                fields=("image", "sha256"), name="image_version_content_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='virtualmachine',
-            constraint=models.UniqueConstraint(models.F('tenant'), django.db.models.functions.text.Lower('name'), name='vm_name_once_per_tenant'),
+            model_name="virtualmachine",
+            constraint=models.UniqueConstraint(
+                models.F("tenant"),
+                django.db.models.functions.text.Lower("name"),
+                name="vm_name_once_per_tenant",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='nic',
-            constraint=models.UniqueConstraint(fields=('vm', 'position'), name='nic_position_once'),
+            model_name="nic",
+            constraint=models.UniqueConstraint(fields=("vm", "position"), name="nic_position_once"),
         ),
         migrations.AddConstraint(
-            model_name='nic',
-            constraint=models.UniqueConstraint(condition=models.Q(('address__isnull', False)), fields=('network', 'address'), name='nic_address_once_per_network'),
+            model_name="nic",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("address__isnull", False)),
+                fields=("network", "address"),
+                name="nic_address_once_per_network",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='disk',
-            constraint=models.UniqueConstraint(fields=('vm', 'position'), name='disk_position_once'),
+            model_name="disk",
+            constraint=models.UniqueConstraint(
+                fields=("vm", "position"), name="disk_position_once"
+            ),
         ),
     ]

@@ -1,0 +1,103 @@
+"""What hosts report about their guests, written into the rows. The portal never assumes."""
+
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from agent.protocol import VmReport
+from hypervisors.models import Hypervisor, Job
+from hypervisors.services.observers import GuestObserver, guest_observer_register
+from tenants.services.live import live_publish
+from vms.models import Power, VirtualMachine
+
+State = VirtualMachine.State
+
+
+def guest_observer_install() -> None:
+    """Called once, when Django is ready."""
+    guest_observer_register(GuestObserver(snapshot=host_guests_observed, changed=guest_changed))
+
+
+def host_guests_observed(hypervisor: Hypervisor, reports: list[VmReport]) -> None:
+    """All guests of a host. A VM that was there and is not in the list is missing."""
+    by_id = {report.vm_id: report for report in reports}
+    for vm in _locked(hypervisor):
+        report = by_id.get(str(vm.id))
+        if report is None:
+            _not_seen(vm)
+        else:
+            vm_observed(vm, report)
+
+
+def guest_changed(hypervisor: Hypervisor, vm_id: str, report: VmReport | None) -> None:
+    """One guest. Only this host's own: one site can never speak for another."""
+    for vm in _locked(hypervisor).filter(pk=vm_id):
+        if report is None:
+            _not_seen(vm)
+        elif report.vm_id == vm_id:
+            vm_observed(vm, report)
+
+
+def vm_observed(vm: VirtualMachine, report: VmReport) -> None:
+    """Write one report into the rows of its VM, and tell open pages if anything changed."""
+    seen: dict[str, Any] = {"observed_power": report.power}
+    if vm.state == State.MISSING:
+        seen["state"] = State.READY
+    # "unknown" is no news: a host that forgot does not undo what the guest once said.
+    if report.cloud_init not in {"unknown", vm.cloud_init}:
+        seen["cloud_init"] = report.cloud_init
+        seen["cloud_init_at"] = timezone.now()
+    changed = _write(vm, **seen)
+    disks = {str(disk.id): disk for disk in vm.disks.all()}
+    for disk_report in report.disks:
+        disk = disks.get(disk_report.disk_id)
+        if disk is not None:
+            changed |= _write(
+                disk,
+                observed_capacity=disk_report.capacity,
+                observed_allocation=disk_report.allocation,
+            )
+    nics = {str(nic.id): nic for nic in vm.nics.all()}
+    for nic_report in report.nics:
+        nic = nics.get(nic_report.nic_id)
+        if nic is not None:
+            changed |= _write(
+                nic,
+                observed_addresses=nic_report.addresses,
+                metadata_state=nic_report.metadata,
+            )
+    vm.observed_at = timezone.now()
+    vm.save(update_fields=["observed_at"])
+    if changed:
+        live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
+
+
+def _not_seen(vm: VirtualMachine) -> None:
+    # While it is being made or removed, its absence is no news: the job will tell.
+    if vm.state != State.READY:
+        return
+    if Job.objects.active().filter(subject_id=vm.id, kind="vm.delete").exists():
+        return
+    _write(vm, state=State.MISSING, observed_power=Power.UNKNOWN, observed_at=timezone.now())
+    live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
+
+
+def _locked(hypervisor: Hypervisor) -> "models.QuerySet[VirtualMachine]":
+    # In one order, so that two reports about one host never wait for each other.
+    return (
+        VirtualMachine.objects.select_for_update(of=("self",))
+        .filter(hypervisor=hypervisor)
+        .order_by("pk")
+        .prefetch_related("disks", "nics")
+    )
+
+
+def _write(row: models.Model, **values: Any) -> bool:
+    """Save what differs. True if anything did."""
+    changed = [name for name, value in values.items() if getattr(row, name) != value]
+    for name in changed:
+        setattr(row, name, values[name])
+    if changed:
+        row.save(update_fields=changed)
+    return bool(changed)
