@@ -138,6 +138,4 @@ class DeleteVm(Job, frozen=True):
     keep_disks: bool = False
 
 
-JobArguments = (
-    CreateVm | StartVm | ShutdownVm | StopVm | RebootVm | ResizeVm | RenameVm | DeleteVm
-)
+JobArguments = CreateVm | StartVm | ShutdownVm | StopVm | RebootVm | ResizeVm | RenameVm | DeleteVm
