@@ -33,6 +33,8 @@ class PortalConfig(BaseSettings):
     job_deadline_s: int = 3600
     host_lease_s: int = 60
     """A host that has said nothing for this long is shown as offline."""
+    database_pool: bool = False
+    """Share database connections between requests. For the web process; workers fork."""
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")

@@ -109,6 +109,8 @@ TEMPLATES = [
 ]
 
 _database = dict(conninfo_to_dict(CONFIG.database_conninfo()))
+# Under ASGI every request has a thread of its own: a pool, rather than a connection each.
+_pool = {"pool": {"min_size": 2, "max_size": 20, "timeout": 10}} if CONFIG.database_pool else {}
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -117,9 +119,7 @@ DATABASES = {
         "PASSWORD": _database.pop("password", ""),
         "HOST": _database.pop("host", ""),
         "PORT": _database.pop("port", ""),
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": _database,
+        "OPTIONS": {**_database, **_pool},
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
