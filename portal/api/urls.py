@@ -1,5 +1,23 @@
 """The API: one router, filled by the apps."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from hypervisors.api.views import HypervisorViewSet, JobViewSet, NetworkViewSet
+from tenants.api.views import SiteViewSet, TenantTreeViewSet
+from vms.api.views import VmViewSet
+
+router = SimpleRouter()
+router.register("tenants", TenantTreeViewSet, basename="api-tenant")
+router.register("sites", SiteViewSet, basename="api-site")
+router.register("hypervisors", HypervisorViewSet, basename="api-hypervisor")
+router.register("networks", NetworkViewSet, basename="api-network")
+router.register("vms", VmViewSet, basename="api-vm")
+router.register("jobs", JobViewSet, basename="api-job")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    *router.urls,
+]

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, TypeVar
 from django.db.models import Model, QuerySet
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from tenants.actor import Actor
@@ -35,11 +36,18 @@ class TenantViewSet(GenericViewSet[M]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if self.action is None:  # a method that the viewset does not have: 405 follows
-            return
+            return  # type: ignore[unreachable]
         permission = self.permission
         # Whoever holds the permission nowhere is told so; elsewhere the scope decides.
         if not Tenant.objects.allowed(self.request.user, permission).exists():
             raise PermissionDenied(f"You may not do this: no role of yours has “{permission}”.")
+
+    def checked(self, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
+        """The request's body, as this serializer understands it. Raises ValidationError."""
+        serializer = serializer_class(data=self.request.data, context=self.get_serializer_context())
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
 
     @property
     def actor(self) -> Actor:

@@ -1,0 +1,55 @@
+"""Tenants and sites in the API."""
+
+import zoneinfo
+from typing import Any
+
+from rest_framework import serializers
+
+from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer
+from tenants.models import Site, Tenant
+
+
+class TenantSerializer(serializers.ModelSerializer[Tenant]):
+    parent = serializers.UUIDField(  # type: ignore[assignment]
+        source="parent_id", allow_null=True, read_only=True
+    )
+
+    class Meta:
+        model = Tenant
+        fields = ["id", "kind", "name", "slug", "parent", "created_at"]
+        read_only_fields = fields
+
+
+class TenantCreateSerializer(InputSerializer):
+    name = serializers.CharField(max_length=100)
+    parent = InScope(  # type: ignore[assignment]
+        Tenant.objects.all,
+        thing="tenant",
+        permission="tenant.manage",
+        help_text="The MSP, or a group of customers, that the new customer belongs to.",
+    )
+
+
+class SiteSerializer(serializers.ModelSerializer[Site]):
+    tenant = ReferenceSerializer(read_only=True)
+
+    class Meta:
+        model = Site
+        fields = ["id", "tenant", "name", "slug", "address", "time_zone", "created_at"]
+        read_only_fields = fields
+
+
+class SiteCreateSerializer(InputSerializer):
+    tenant = InScope(Tenant.objects.all, thing="tenant", permission="site.manage")
+    name = serializers.CharField(max_length=100)
+    address = serializers.CharField(max_length=200, allow_blank=True, default="")
+    time_zone = serializers.CharField(
+        max_length=64, default="UTC", help_text="A name of the IANA time zone database."
+    )
+
+    def validate_time_zone(self, value: Any) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise serializers.ValidationError(
+                "There is no such time zone. Give a name like “Europe/Vienna”."
+            )
+        return str(value)

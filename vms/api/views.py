@@ -1,0 +1,134 @@
+"""VMs over the API: fetch in scope, call one service, answer."""
+
+from typing import Any
+
+from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hypervisors.api.serializers import JobSerializer
+from hypervisors.models import Job
+from tenants.api.base import TenantViewSet
+from vms.api.serializers import (
+    RebootSerializer,
+    VmAndJobSerializer,
+    VmCreateSerializer,
+    VmRenameSerializer,
+    VmResizeSerializer,
+    VmSerializer,
+)
+from vms.models import Power, VirtualMachine
+from vms.services import changes, power
+from vms.services.creation import vm_create
+
+
+class VmFilter(filters.FilterSet):  # type: ignore[misc]
+    name = filters.CharFilter(lookup_expr="iexact")
+    tenant = filters.UUIDFilter(field_name="tenant_id")
+    site = filters.UUIDFilter(field_name="hypervisor__site_id")
+    hypervisor = filters.UUIDFilter(field_name="hypervisor_id")
+    image = filters.UUIDFilter(field_name="image_version__image_id")
+    state = filters.MultipleChoiceFilter(choices=VirtualMachine.State)
+    status = filters.MultipleChoiceFilter(
+        field_name="observed_power", choices=Power, help_text="What the host last saw, as `power`."
+    )
+
+
+class VmViewSet(
+    ListModelMixin,
+    RetrieveModelMixin,
+    TenantViewSet[VirtualMachine],
+):
+    """Virtual machines. Whatever takes time answers 202 with the job that does it."""
+
+    queryset = VirtualMachine.objects.for_pages()
+    serializer_class = VmSerializer
+    filterset_class = VmFilter
+    permissions_by_action = {
+        "list": "vm.view",
+        "retrieve": "vm.view",
+        "create": "vm.create",
+        "partial_update": "vm.edit",
+        "destroy": "vm.delete",
+        "start": "vm.power",
+        "shutdown": "vm.power",
+        "stop": "vm.power",
+        "reboot": "vm.power",
+        "resize": "vm.edit",
+    }
+
+    @extend_schema(request=VmCreateSerializer, responses={202: VmAndJobSerializer})
+    def create(self, request: Request) -> Response:
+        """Make a VM and start it."""
+        vm, job = vm_create(actor=self.actor, **self.checked(VmCreateSerializer))
+        vm = VirtualMachine.objects.for_pages().get(pk=vm.pk)
+        return Response(VmAndJobSerializer({"vm": vm, "job": job}).data, status=202)
+
+    @extend_schema(request=VmRenameSerializer, responses={202: JobSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Rename a VM. The guest learns its new host name at its next boot."""
+        vm = self.get_object()
+        data = self.checked(VmRenameSerializer)
+        return _accepted(changes.vm_rename(actor=self.actor, vm=vm, **data))
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "keep_disks",
+                OpenApiTypes.BOOL,
+                description="Leave the disks in the host's kept/ folder.",
+            )
+        ],
+        responses={202: JobSerializer},
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete a VM, running or not, with its disks."""
+        vm = self.get_object()
+        keep = serializers.BooleanField().run_validation(
+            request.query_params.get("keep_disks", "false")
+        )
+        return _accepted(changes.vm_delete(actor=self.actor, vm=vm, keep_disks=keep))
+
+    @extend_schema(request=None, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def start(self, request: Request, pk: str) -> Response:
+        """Start the guest."""
+        return _accepted(power.vm_start(actor=self.actor, vm=self.get_object()))
+
+    @extend_schema(request=None, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def shutdown(self, request: Request, pk: str) -> Response:
+        """Ask the guest to power off by itself."""
+        return _accepted(power.vm_shutdown(actor=self.actor, vm=self.get_object()))
+
+    @extend_schema(request=None, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Force off, at once, like pulling the plug."""
+        return _accepted(power.vm_stop(actor=self.actor, vm=self.get_object()))
+
+    @extend_schema(request=RebootSerializer, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def reboot(self, request: Request, pk: str) -> Response:
+        """Restart the guest."""
+        vm = self.get_object()
+        return _accepted(power.vm_reboot(actor=self.actor, vm=vm, **self.checked(RebootSerializer)))
+
+    @extend_schema(request=VmResizeSerializer, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def resize(self, request: Request, pk: str) -> Response:
+        """Change processors, memory or disks of a VM that is off. Disks only grow."""
+        vm = self.get_object()
+        return _accepted(
+            changes.vm_resize(actor=self.actor, vm=vm, **self.checked(VmResizeSerializer))
+        )
+
+
+def _accepted(job: Job) -> Response:
+    data: dict[str, Any] = dict(JobSerializer(job).data)
+    return Response(data, status=202)
