@@ -1,0 +1,164 @@
+// A guest's screen: a single-use ticket, then noVNC over the portal's own socket.
+import RFB from "@novnc/novnc";
+import keysyms from "../../../node_modules/@novnc/novnc/core/input/keysymdef.js";
+
+const root = document.getElementById("console");
+const screen = document.getElementById("console-screen");
+const status = document.getElementById("console-status");
+const message = document.getElementById("console-message");
+const overlay = document.getElementById("console-overlay");
+const spinner = document.getElementById("console-spinner");
+const again = document.getElementById("console-again");
+
+const ENTER = 0xff0d;
+const TAB = 0xff09;
+const RETRIES = 3;
+
+let rfb = null;
+let tries = 0;
+let closing = false;
+
+function show(state, text, { retry = false } = {}) {
+  root.dataset.state = state;
+  status.textContent =
+    { connecting: "Connecting…", connected: "Connected", closed: "Disconnected" }[state] ?? state;
+  overlay.hidden = state === "connected";
+  spinner.hidden = state !== "connecting";
+  again.hidden = !retry;
+  message.textContent = text;
+  for (const button of document.querySelectorAll("[data-needs-screen]")) {
+    button.disabled = state !== "connected";
+  }
+}
+
+async function ticket() {
+  const answer = await fetch(root.dataset.ticket, {
+    method: "POST",
+    headers: { "X-CSRFToken": root.dataset.csrf, Accept: "application/json" },
+  });
+  if (answer.status === 404) throw new Error("This VM is gone. Go back to the list of VMs.");
+  if (answer.redirected || answer.status === 403) {
+    throw new Error("You are signed out. Reload this page to sign in again.");
+  }
+  const body = await answer.json().catch(() => null);
+  if (!answer.ok || !body) {
+    throw new Error(body?.message ?? "The portal did not answer. Try again in a moment.");
+  }
+  return body.url;
+}
+
+async function connect() {
+  closing = false;
+  show("connecting", "Asking the host for the screen…");
+  let address;
+  try {
+    address = await ticket();
+  } catch (error) {
+    const text =
+      error instanceof TypeError
+        ? "The portal can't be reached. Check your own connection, then try again."
+        : error.message;
+    show("closed", text, { retry: true });
+    return;
+  }
+  rfb = new RFB(screen, new URL(address, window.location.href).href.replace(/^http/, "ws"));
+  rfb.scaleViewport = true;
+  rfb.clipViewport = false;
+  rfb.background = "#0b0d10";
+  rfb.qualityLevel = 8;
+  rfb.compressionLevel = 2;
+  rfb.addEventListener("connect", () => {
+    tries = 0;
+    show("connected", "");
+    rfb.focus();
+  });
+  rfb.addEventListener("disconnect", (event) => ended(event.detail.clean));
+  rfb.addEventListener("securityfailure", () => {
+    closing = true;
+    show("closed", "The host refused the screen. Reload the page to try again.", { retry: true });
+  });
+  rfb.addEventListener("clipboard", (event) => {
+    navigator.clipboard?.writeText(event.detail.text).catch(() => {});
+  });
+}
+
+function ended(clean) {
+  rfb = null;
+  if (closing) return;
+  tries += 1;
+  if (tries <= RETRIES) {
+    show("connecting", "The connection broke. Connecting again…");
+    setTimeout(connect, 1000 * tries);
+    return;
+  }
+  show(
+    "closed",
+    clean
+      ? "The host closed the screen. The VM may be off: start it, then connect again."
+      : "The screen can't be reached. Check on the VM's page that it runs and that its host is " +
+          "online, then connect again.",
+    { retry: true },
+  );
+}
+
+// Text goes in as keys, one at a time: it works at a login prompt, where no clipboard does.
+async function typeText(text) {
+  for (const character of text.replace(/\r\n?/g, "\n")) {
+    if (!rfb) return;
+    const code = character.codePointAt(0);
+    let keysym = keysyms.lookup(code);
+    if (character === "\n") keysym = ENTER;
+    if (character === "\t") keysym = TAB;
+    const shifted = /[A-Z~!@#$%^&*()_+{}|:"<>?]/.test(character);
+    if (shifted) rfb.sendKey(0xffe1, "ShiftLeft", true);
+    rfb.sendKey(keysym, null);
+    if (shifted) rfb.sendKey(0xffe1, "ShiftLeft", false);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+again.addEventListener("click", () => {
+  tries = 0;
+  connect();
+});
+document.getElementById("console-cad").addEventListener("click", () => {
+  rfb?.sendCtrlAltDel();
+  rfb?.focus();
+});
+document.getElementById("console-fullscreen").addEventListener("click", () => {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else root.requestFullscreen();
+  rfb?.focus();
+});
+const scale = document.getElementById("console-scale");
+scale.addEventListener("click", () => {
+  if (!rfb) return;
+  rfb.scaleViewport = !rfb.scaleViewport;
+  scale.setAttribute("aria-pressed", String(rfb.scaleViewport));
+  rfb.focus();
+});
+
+const paste = document.getElementById("console-paste");
+document.getElementById("console-paste-open").addEventListener("click", () => paste.showModal());
+paste.addEventListener("click", (event) => {
+  if (event.target.closest("[data-close]") || event.target === paste) paste.close();
+});
+paste.querySelector("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const field = paste.querySelector("textarea");
+  const text = field.value;
+  field.value = "";
+  paste.close();
+  await typeText(text);
+  rfb?.focus();
+});
+paste.addEventListener("close", () => rfb?.focus());
+
+window.addEventListener("pagehide", () => {
+  closing = true;
+  rfb?.disconnect();
+});
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) connect();
+});
+if (root.dataset.ready === "yes") connect();

@@ -1,0 +1,62 @@
+import Alpine from "@alpinejs/csp";
+import htmx from "htmx.org";
+import { Idiomorph } from "idiomorph";
+import { connectLive } from "./live.js";
+import { installCopy } from "./copy.js";
+import { installDialogs } from "./dialogs.js";
+import { installLists } from "./lists.js";
+import { installMenus } from "./menus.js";
+import { installSearch } from "./search.js";
+import { installThemeSwitch } from "./themeswitch.js";
+import { installTimes } from "./times.js";
+import { installUpload } from "./upload.js";
+import { registerForms } from "./forms.js";
+
+window.htmx = htmx;
+
+// Morphing keeps focus, typed text and running transitions where a swap would lose them.
+htmx.defineExtension("morph", {
+  isInlineSwap: (style) => style === "morph",
+  handleSwap(style, target, fragment) {
+    if (style !== "morph") return false;
+    return Idiomorph.morph(target, fragment.children, {
+      morphStyle: "outerHTML",
+      ignoreActiveValue: true,
+      callbacks: {
+        beforeAttributeUpdated: keepWhatThePersonOpened,
+      },
+    });
+  },
+});
+
+function keepWhatThePersonOpened(name, node) {
+  if (name === "open" && (node.tagName === "DETAILS" || node.tagName === "DIALOG")) return false;
+  if (name === "aria-expanded") return false;
+  return undefined;
+}
+
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = document.querySelector("meta[name=csrf-token]");
+  if (token) event.detail.headers["X-CSRFToken"] = token.content;
+});
+
+// Signed out in the meantime: go and sign in, rather than show a login form inside a card.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const url = event.detail.xhr.responseURL || "";
+  if (url && new URL(url).pathname.startsWith("/account/login")) {
+    event.detail.shouldSwap = false;
+    window.location.reload();
+  }
+});
+
+registerForms(Alpine);
+Alpine.start();
+installCopy();
+installDialogs();
+installLists();
+installMenus();
+installSearch(htmx);
+installThemeSwitch();
+installTimes();
+installUpload();
+if (document.body.dataset.live) connectLive(document.body.dataset.live, htmx);
