@@ -1,0 +1,64 @@
+"""Putting an agent together: a real host, or a simulated one."""
+
+from typing import TYPE_CHECKING, Any
+
+from agent.database import Database
+from agent.host import Host
+from agent.journal import Journal
+from agent.keys import load_keys
+from agent.outbox import Outbox
+from agent.protocol import NicSpec
+from agent.records import Records, VmRecord
+from agent.service import Agent
+from agent.settings import Settings
+
+if TYPE_CHECKING:
+    pass
+
+
+class _Later:
+    """Hands events to an agent that is made after the part that sees them."""
+
+    def __init__(self) -> None:
+        self.agent: Agent | None = None
+
+    def nic_state(self, nic_id: str, state: str, done: bool) -> None:
+        if self.agent is not None:
+            self.agent.nic_state(nic_id, state, done)
+
+
+def _agent(settings: Settings, later: _Later, **parts: Any) -> Agent:
+    database = Database(settings.folder / "state.db")
+    host = Host(
+        settings=settings,
+        keys=load_keys(settings.folder / "keys"),
+        journal=Journal(database),
+        records=Records(database),
+        outbox=Outbox(),
+        **parts,
+    )
+    later.agent = Agent(host)
+    return later.agent
+
+
+def simulated_agent(settings: Settings, *, seed: int, pace: float = 1.0) -> Agent:
+    """An agent on a host in memory. `pace` scales its waits. Call it in the event loop."""
+    from agent.drivers import simulated
+
+    folder = settings.folder
+    later = _Later()
+    probe = simulated.SimulatedProbe(folder, name=settings.identity.name, seed=seed)
+
+    async def compose(record: VmRecord, nic: NicSpec) -> Any:  # noqa: ARG001
+        return None  # nobody asks a simulated metadata service
+
+    return _agent(
+        settings,
+        later,
+        driver=simulated.SimulatedDriver(folder, pace=pace),
+        plumber=simulated.SimulatedPlumber(on_state=later.nic_state, pace=pace),
+        images=simulated.SimulatedImages(folder, pace=pace),
+        disks=simulated.SimulatedDisks(folder, free_bytes=probe.disk_bytes, pace=pace),
+        probe=probe,
+        compose=compose,
+    )

@@ -1,0 +1,1 @@
+"""What makes guests real: libvirt, or a simulation of it."""

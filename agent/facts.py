@@ -1,0 +1,156 @@
+"""What the host is and how busy it is, from /proc, /sys and psutil."""
+
+import platform
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+
+from agent.drivers.base import DriverFacts
+from agent.protocol import Bridge, HostFacts, Usage
+
+_MIB = 1024 * 1024
+_LOW_DISK_SHARE = 0.05
+_LOW_DISK_BYTES = 5 * 1024**3
+_MANAGED_BRIDGE = "bn"
+
+
+def kvm_works() -> bool:
+    """Whether guests may use KVM: the processor must say so, and /dev/kvm must open.
+
+    /dev/kvm alone is a trap: on hosts whose processor lists neither vmx nor svm it can
+    open, QEMU believes it, and stock kernels hang.
+    """
+    try:
+        flags = _cpuinfo("flags").split()
+    except OSError:
+        return False
+    if "vmx" not in flags and "svm" not in flags:
+        return False
+    try:
+        with Path("/dev/kvm").open("r+b", buffering=0):
+            return True
+    except OSError:
+        return False
+
+
+def host_dns() -> list[str]:
+    """The name servers of this host that a guest can reach: no loopback addresses."""
+    # systemd-resolved puts its stub into /etc/resolv.conf and the real ones here.
+    for path in (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf")):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        words = [line.split() for line in lines]
+        servers = [word[1] for word in words if len(word) > 1 and word[0] == "nameserver"]
+        usable = [server for server in servers if not server.startswith(("127.", "::1", "fe80"))]
+        if usable:
+            return usable[:3]
+    return []
+
+
+def boot_id() -> str:
+    """New at each boot of the host's kernel."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _cpuinfo(key: str) -> str:
+    with Path("/proc/cpuinfo").open() as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    return ""
+
+
+class HostProbe:
+    """Looks at the host. Its methods block for some milliseconds."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        psutil.cpu_percent(interval=None)
+
+    def boot_id(self) -> str:
+        return boot_id()
+
+    def facts(self, driver: DriverFacts, problems: list[str]) -> HostFacts:
+        disk = shutil.disk_usage(self._folder)
+        return HostFacts(
+            hostname=socket.gethostname()[:255],
+            os=_os_name()[:255],
+            kernel=platform.release()[:255],
+            architecture=platform.machine()[:255],
+            cpu_model=(_cpuinfo("model name") or platform.machine())[:255],
+            cpus=psutil.cpu_count() or 1,
+            memory_mib=psutil.virtual_memory().total // _MIB,
+            disk_total=disk.total,
+            accelerator=driver.accelerator,
+            libvirt=driver.libvirt,
+            qemu=driver.qemu,
+            boot_id=self.boot_id(),
+            firmwares=driver.firmwares,
+            bridges=bridges(),
+            problems=[*driver.problems, *problems, *self._disk_problems(disk.free, disk.total)][
+                :32
+            ],
+        )
+
+    def usage(self) -> Usage:
+        memory = psutil.virtual_memory()
+        return Usage(
+            cpu_percent=min(100, max(0, round(psutil.cpu_percent(interval=None)))),
+            memory_used_mib=(memory.total - memory.available) // _MIB,
+            disk_used=shutil.disk_usage(self._folder).used,
+            load1=psutil.getloadavg()[0],
+        )
+
+    def memory_mib(self) -> tuple[int, int]:
+        """(total, available) memory of the host."""
+        memory = psutil.virtual_memory()
+        return memory.total // _MIB, memory.available // _MIB
+
+    def _disk_problems(self, free: int, total: int) -> list[str]:
+        if free >= min(_LOW_DISK_BYTES, total * _LOW_DISK_SHARE):
+            return []
+        sentence = (
+            f"The disk that holds the VMs is nearly full: {free // _MIB} MiB of {total // _MIB} "
+            "MiB are free. Delete VMs that are not needed, or add disk space: VMs stop when it "
+            "runs out."
+        )
+        return [sentence]
+
+
+def bridges() -> list[Bridge]:
+    """Bridges that guests can be attached to, without the ones the agent manages."""
+    addresses = psutil.net_if_addrs()
+    found = []
+    for path in sorted(Path("/sys/class/net").glob("*/bridge")):
+        name = path.parent.name
+        if _is_managed(name) or len(name) > 15:
+            continue
+        found.append(
+            Bridge(
+                name=name,
+                addresses=[
+                    address.address.split("%")[0]
+                    for address in addresses.get(name, [])
+                    if address.family in (socket.AF_INET, socket.AF_INET6)
+                ][:32],
+            )
+        )
+    return found[:256]
+
+
+def _is_managed(name: str) -> bool:
+    suffix = name.removeprefix(_MANAGED_BRIDGE)
+    return len(suffix) == 12 and set(suffix) <= set("0123456789abcdef")
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", sys.platform)
+    except OSError:
+        return sys.platform

@@ -1,0 +1,166 @@
+"""One host: its parts, and what it reports about itself and its guests."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from agent.drivers.base import DiskStore, DriverFacts, GuestDriver, ImageStore, NicPlumbing
+from agent.errors import JobFailedError
+from agent.facts import HostProbe
+from agent.journal import Journal
+from agent.keys import HostKeys
+from agent.outbox import Outbox
+from agent.protocol import NicReport, NicSpec, Snapshot, Usage, VmChanged, VmReport
+from agent.records import Records, VmRecord
+from agent.settings import Settings
+
+if TYPE_CHECKING:
+    from metadata.documents import NicDocument
+
+log = structlog.get_logger("agent.host")
+
+Compose = Callable[[VmRecord, NicSpec], Awaitable["NicDocument"]]
+
+
+@dataclass(kw_only=True)
+class Host:
+    """The parts of one host. Handlers get it whole; it holds no logic of its own."""
+
+    settings: Settings
+    keys: HostKeys
+    journal: Journal
+    records: Records
+    outbox: Outbox
+    driver: GuestDriver
+    plumber: NicPlumbing
+    images: ImageStore
+    disks: DiskStore
+    probe: HostProbe
+    compose: Compose
+    problems: dict[str, str] = field(default_factory=dict)
+    """Sentences for a person, by what they are about."""
+    plumbed: set[str] = field(default_factory=set)
+    """Guests whose NICs this process has plumbed."""
+    starting: set[str] = field(default_factory=set)
+    """Guests that a start of ours is about to plumb."""
+    _locks: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+
+    def lock(self, vm_id: str) -> asyncio.Lock:
+        """Held by whatever changes the guest: one thing at a time, first come first served."""
+        return self._locks[vm_id]
+
+    def record(self, vm_id: str) -> VmRecord:
+        """The guest's record. Raises JobFailedError `vm_not_found`."""
+        record = self.records.get(vm_id)
+        if record is None or not record.made:
+            raise JobFailedError(
+                "vm_not_found",
+                "This host has no such VM: it was deleted, or the host's disk was replaced. "
+                "Remove it in the portal, or create it again.",
+            )
+        return record
+
+    async def save(self, record: VmRecord) -> None:
+        """Write the record down, durably."""
+        await asyncio.to_thread(self.records.save, record)
+
+    async def update(self, vm_id: str, **changes: Any) -> VmRecord:
+        """Change fields of the guest's record, durably. Raises JobFailedError."""
+        record = await asyncio.to_thread(
+            self.records.update, vm_id, lambda known: msgspec.structs.replace(known, **changes)
+        )
+        return record if record is not None else self.record(vm_id)
+
+    # ------------------------------------------------------------------ reports
+
+    async def report(self, vm_id: str) -> VmReport | None:
+        """The guest as it is now, or None when it is not on this host."""
+        record = self.records.get(vm_id)
+        if record is None:
+            return None
+        try:
+            state = await self.driver.guest(vm_id)
+        except JobFailedError:
+            return await self._report(record, power="unknown")
+        if state is None:
+            return await self._report(record, power="off") if record.made else None
+        return await self._report(
+            record, power=state.power, vcpus=state.vcpus, memory_mib=state.memory_mib
+        )
+
+    async def publish(self, vm_id: str) -> None:
+        """Tell the portal how the guest is now."""
+        self.outbox.put(VmChanged(vm_id=vm_id, vm=await self.report(vm_id)))
+
+    async def snapshot(self) -> Snapshot:
+        """The full state of this host."""
+        driver_facts = await self.driver.facts()
+        problems = list(self.problems.values())
+        reports = []
+        for record in self.records.all():
+            report = await self.report(record.vm_id)
+            if report is not None:
+                reports.append(report)
+        try:
+            foreign = await self.driver.foreign_count()
+        except JobFailedError:
+            foreign = 0
+        return Snapshot(
+            facts=await asyncio.to_thread(self.probe.facts, driver_facts, problems),
+            usage=await self.usage(),
+            vms=reports,
+            jobs=await asyncio.to_thread(self.journal.job_ids),
+            foreign_vms=foreign,
+            cached_images=self.images.cached(),
+        )
+
+    async def usage(self) -> Usage:
+        return await asyncio.to_thread(self.probe.usage)
+
+    async def driver_facts(self) -> DriverFacts:
+        return await self.driver.facts()
+
+    async def _report(
+        self, record: VmRecord, *, power: str, vcpus: int = 0, memory_mib: int = 0
+    ) -> VmReport:
+        seen: dict[str, list[str]] = {}
+        if power == "running" and any(nic.address is None for nic in record.nics):
+            try:
+                seen = await self.driver.addresses(record.vm_id)
+            except JobFailedError as error:
+                log.debug("addresses are not known", vm_id=record.vm_id, reason=error.message)
+        return msgspec.convert(
+            {
+                "vm_id": record.vm_id,
+                "power": power,
+                "vcpus": vcpus or record.vcpus,
+                "memory_mib": memory_mib or record.memory_mib,
+                "disks": await self.disks.report(record.vm_id, record.disks),
+                "nics": [
+                    NicReport(
+                        nic_id=nic.nic_id,
+                        mac=nic.mac,
+                        addresses=_addresses(nic, seen.get(nic.mac, []))[:32],
+                        metadata=msgspec.convert(
+                            record.metadata.get(nic.nic_id, "not_asked"),
+                            NicReport.__annotations__["metadata"],
+                        ),
+                    )
+                    for nic in record.nics
+                ],
+                "cloud_init": record.cloud_init,
+            },
+            VmReport,
+        )
+
+
+def _addresses(nic: NicSpec, seen: list[str]) -> list[str]:
+    given = [nic.address] if nic.address else []
+    return given + [address for address in seen if address not in given]
