@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 from hypervisors.api.views import HypervisorViewSet, JobViewSet, NetworkViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
+from vms.api.image_views import ImageViewSet
 from vms.api.views import VmViewSet
 
 router = SimpleRouter()
@@ -13,6 +14,7 @@ router.register("tenants", TenantTreeViewSet, basename="api-tenant")
 router.register("sites", SiteViewSet, basename="api-site")
 router.register("hypervisors", HypervisorViewSet, basename="api-hypervisor")
 router.register("networks", NetworkViewSet, basename="api-network")
+router.register("images", ImageViewSet, basename="api-image")
 router.register("vms", VmViewSet, basename="api-vm")
 router.register("jobs", JobViewSet, basename="api-job")
 

@@ -56,8 +56,13 @@ class Image(models.Model):
     class Meta:
         ordering = ["name", "id"]
         constraints = [
+            # A retired image gives its name back.
             models.UniqueConstraint(
-                "tenant", Lower("name"), name="image_name_once", nulls_distinct=False
+                "tenant",
+                Lower("name"),
+                name="image_name_once",
+                condition=Q(retired_at=None),
+                nulls_distinct=False,
             )
         ]
 
