@@ -151,6 +151,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE = {
     "push-waiting-jobs": {"task": "hypervisors.tasks.push_waiting_jobs", "schedule": 5.0},
     "expire-jobs": {"task": "hypervisors.tasks.expire_jobs", "schedule": 15.0},
+    "sweep-image-files": {"task": "vms.tasks.sweep_image_files", "schedule": 3600.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }
 
@@ -219,6 +220,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "TenantKindEnum": "tenants.models.Tenant.Kind",
+        "NetworkKindEnum": "hypervisors.models.Network.Kind",
+        "ConsoleKindEnum": "consoles.models.ConsoleTicket.Kind",
+    },
 }
 
 LANGUAGE_CODE = "en-gb"

@@ -1,20 +1,33 @@
 """Hosts, networks and jobs over the API: fetch in scope, call one service, answer."""
 
+import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from hypervisors.api.serializers import (
+    HypervisorChangeSerializer,
     HypervisorSerializer,
     JobDetailSerializer,
     JobSerializer,
+    JoinTokenCreateSerializer,
+    JoinTokenMadeSerializer,
+    NetworkCreateSerializer,
     NetworkSerializer,
 )
 from hypervisors.models import Hypervisor, Job, Network, Status
+from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
+from hypervisors.services.join_tokens import join_command, join_token_create
+from hypervisors.services.networks import network_create, network_remove
 from tenants.api.base import TenantViewSet
+from tenants.models import Site
 
 
 class HypervisorFilter(filters.FilterSet):  # type: ignore[misc]
@@ -33,7 +46,52 @@ class HypervisorViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Hyperv
     permissions_by_action = {
         "list": "hypervisor.view",
         "retrieve": "hypervisor.view",
+        "partial_update": "hypervisor.manage",
+        "destroy": "hypervisor.manage",
     }
+
+    @extend_schema(request=HypervisorChangeSerializer, responses={200: HypervisorSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Rename a host. The machine's own host name stays."""
+        host = self.get_object()
+        data = self.checked(HypervisorChangeSerializer)
+        host = hypervisor_rename(actor=self.actor, hypervisor=host, **data)
+        return Response(HypervisorSerializer(host).data)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Forget a host that has no VMs, with its networks and the record of its jobs."""
+        hypervisor_remove(actor=self.actor, hypervisor=self.get_object())
+        return Response(status=204)
+
+
+class SiteJoinTokenViewSet(TenantViewSet[Site]):
+    """Letting hosts join a site."""
+
+    queryset = Site.objects.select_related("tenant")
+    serializer_class = JoinTokenMadeSerializer
+    filterset_class = None
+    permissions_by_action = {"create": "hypervisor.manage"}
+
+    @extend_schema(request=JoinTokenCreateSerializer, responses={201: JoinTokenMadeSerializer})
+    def create(self, request: Request, pk: uuid.UUID) -> Response:
+        """Make a join token. The answer shows it once."""
+        site = self.get_object()
+        data = self.checked(JoinTokenCreateSerializer)
+        token, secret = join_token_create(
+            actor=self.actor,
+            site=site,
+            max_uses=data["max_uses"],
+            expires_in=timedelta(hours=data["expires_in_hours"]),
+        )
+        made = {
+            "id": token.id,
+            "token": secret,
+            "command": join_command(secret),
+            "max_uses": token.max_uses,
+            "expires_at": token.expires_at,
+        }
+        return Response(JoinTokenMadeSerializer(made).data, status=201)
 
 
 class NetworkFilter(filters.FilterSet):  # type: ignore[misc]
@@ -53,7 +111,21 @@ class NetworkViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Network])
     permissions_by_action = {
         "list": "network.view",
         "retrieve": "network.view",
+        "create": "network.manage",
+        "destroy": "network.manage",
     }
+
+    @extend_schema(request=NetworkCreateSerializer, responses={201: NetworkSerializer})
+    def create(self, request: Request) -> Response:
+        """Add a network to a host."""
+        network = network_create(actor=self.actor, **self.checked(NetworkCreateSerializer))
+        return Response(NetworkSerializer(network).data, status=201)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Remove a network that no VM is on."""
+        network_remove(actor=self.actor, network=self.get_object())
+        return Response(status=204)
 
 
 class JobFilter(filters.FilterSet):  # type: ignore[misc]

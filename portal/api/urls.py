@@ -4,7 +4,12 @@ from django.urls import URLPattern, URLResolver, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from hypervisors.api.views import HypervisorViewSet, JobViewSet, NetworkViewSet
+from hypervisors.api.views import (
+    HypervisorViewSet,
+    JobViewSet,
+    NetworkViewSet,
+    SiteJoinTokenViewSet,
+)
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.image_views import ImageViewSet
 from vms.api.views import VmViewSet
@@ -20,6 +25,15 @@ router.register("jobs", JobViewSet, basename="api-job")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
-    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path(
+        "docs/",
+        SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name="api/docs.html"),
+        name="api-docs",
+    ),
+    path(
+        "sites/<uuid:pk>/join-tokens/",
+        SiteJoinTokenViewSet.as_view({"post": "create"}),
+        name="api-site-join-tokens",
+    ),
     *router.urls,
 ]
