@@ -1,5 +1,9 @@
 """Sockets of this app."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-websocket_urlpatterns: list[URLPattern] = []
+from hypervisors.consumers import AgentConsumer
+
+websocket_urlpatterns: list[URLPattern] = [
+    path("agent/v1/link/", AgentConsumer.as_asgi()),
+]

@@ -1,0 +1,338 @@
+"""The socket of one host's link."""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import msgspec
+import structlog
+from django.utils import timezone
+
+from agent.protocol import (
+    MAX_MESSAGE_BYTES,
+    VERSION,
+    Challenge,
+    FromAgent,
+    FromPortal,
+    Hello,
+    JobAccepted,
+    JobAcknowledged,
+    JobFinished,
+    JobProgress,
+    OpenStream,
+    ProtocolError,
+    Refused,
+    Snapshot,
+    StreamRefused,
+    Usage,
+    VmChanged,
+    Welcome,
+    decode_from_agent,
+    encode,
+)
+from hypervisors.models import Hypervisor
+from hypervisors.pacing import Pace
+from hypervisors.services.hearing import job_word_store
+from hypervisors.services.inventory import guest_change_store, snapshot_store, usage_store
+from hypervisors.services.jobs import host_group
+from hypervisors.services.links import (
+    Link,
+    LinkLostError,
+    LinkRefusedError,
+    clone_seen,
+    link_check,
+    link_closed,
+    link_opened,
+    link_rival,
+)
+from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
+from hypervisors.sockets import Socket, in_database
+
+log = structlog.get_logger("hypervisors.link")
+
+HEARTBEAT_S = 20
+PROTOCOL_ERROR, REFUSED, TIMED_OUT, REPLACED, TOO_LARGE = 4400, 4403, 4408, 4409, 1009
+
+_MAX_HELLO_BYTES = 4096
+_MAX_STREAMS = 256
+_MAX_PROGRESS = 1000
+_CROSSING = timedelta(seconds=30)
+"""A job sent this short before a snapshot may have crossed it on its way."""
+
+
+class AgentConsumer(Socket):
+    """One connected host. Identity comes from the handshake, never from a message body."""
+
+    handshake_s: ClassVar[float] = 10.0
+    rival_here_s: ClassVar[float] = 1.0
+    rival_alive_s: ClassVar[float] = 5.0
+    progress_s: ClassVar[float] = 0.5
+    """Progress within the same step is stored no more often than this."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.nonce = os.urandom(32)
+        self.link: Link | None = None
+        self.host: Hypervisor | None = None
+        self.settling: asyncio.Task[None] | None = None
+        self.deadline: asyncio.Task[None] | None = None
+        self.rival_words: asyncio.Queue[str] = asyncio.Queue(maxsize=2)
+        self.probed_by = ""
+        self.snapshots = 0
+        self.progress: dict[str, tuple[float, str]] = {}
+        self.streams: dict[str, str] = {}
+        self.messages = Pace(rate=100, burst=1000)
+        self.bytes = Pace(rate=4 * 1024**2, burst=4 * MAX_MESSAGE_BYTES)
+
+    # ------------------------------------------------------------------ handshake
+
+    async def connect(self) -> None:
+        await self.accept()
+        versions = [version for version in (VERSION, VERSION - 1) if version > 0]
+        await self.tell(Challenge(nonce=self.nonce, versions=versions))
+        self.deadline = asyncio.create_task(self._end_unless_signed())
+
+    async def _end_unless_signed(self) -> None:
+        await asyncio.sleep(self.handshake_s)
+        await self.end(TIMED_OUT, "No signed answer came to the challenge.")
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self.ended:
+            return
+        if bytes_data is None or text_data is not None:
+            await self.end(PROTOCOL_ERROR, "Messages are binary frames.")
+            return
+        if len(bytes_data) > (MAX_MESSAGE_BYTES if self.link else _MAX_HELLO_BYTES):
+            await self.end(TOO_LARGE, "The message is too long.")
+            return
+        pause = max(self.messages.take(1), self.bytes.take(len(bytes_data)))
+        if pause:
+            # While we sleep nothing more is read: the agent feels it in its own socket.
+            await asyncio.sleep(pause)
+        try:
+            message = decode_from_agent(bytes_data)
+            if self.link is not None:
+                await self._hear(self.link, _without_nul(message))
+            else:
+                await self._greet(message)
+        except ProtocolError as error:
+            log.warning("not the protocol", host=self._name, reason=str(error)[:300])
+            await self.end(PROTOCOL_ERROR, str(error))
+        except LinkLostError:
+            await self.end(REPLACED, "Another connection speaks for this host now.")
+
+    async def _greet(self, message: FromAgent) -> None:
+        if not isinstance(message, Hello) or self.host is not None:
+            raise ProtocolError(f"{type(message).__name__} before the link was open")
+        try:
+            self.host = await in_database(link_check, hello=message, nonce=self.nonce)
+        except LinkRefusedError as refusal:
+            await self._refuse(refusal)
+            return
+        if self.deadline is not None:
+            self.deadline.cancel()
+        rival = await in_database(link_rival, host=self.host, run_id=message.run_id)
+        if rival:
+            # In a task: the rival's answer comes to this consumer as a message of its own.
+            self.settling = asyncio.create_task(self._settle(self.host, message, rival))
+        else:
+            await self._open(self.host, message)
+
+    async def _settle(self, host: Hypervisor, hello: Hello, rival: str) -> None:
+        """Two runs of one identity: the one that was first stays, if it still lives."""
+        await self.channel_layer.send(rival, {"type": "link.probe", "reply": self.channel_name})
+        try:
+            await asyncio.wait_for(self.rival_words.get(), self.rival_here_s)
+            await asyncio.wait_for(self.rival_words.get(), self.rival_alive_s)
+        except TimeoutError:
+            await self._open(host, hello)
+            return
+        log.warning("a second machine has this host's identity", host=host.name)
+        await in_database(clone_seen, host)
+        await self._refuse(
+            LinkRefusedError(
+                "Another machine with this host's identity is connected: the disk of one was "
+                "cloned. On the clone, remove the agent's folder and enrol it with a new token.",
+                code="identity_in_use",
+            )
+        )
+
+    async def _open(self, host: Hypervisor, hello: Hello) -> None:
+        await self.channel_layer.group_add(host_group(host.id), self.channel_name)
+        try:
+            link, before = await in_database(
+                link_opened, hypervisor_id=host.id, hello=hello, channel=self.channel_name
+            )
+        except LinkRefusedError as refusal:
+            await self._refuse(refusal)
+            return
+        self.link = link
+        if before:
+            await self.channel_layer.send(before, {"type": "link.replaced"})
+        log.info("link open", host=host.name, run_id=hello.run_id, version=hello.agent_version)
+        await self.tell(Welcome(protocol=hello.protocol, heartbeat_s=HEARTBEAT_S))
+
+    async def _refuse(self, refusal: LinkRefusedError) -> None:
+        log.warning("link refused", host=self._name, code=refusal.code)
+        await self.tell(Refused(code=refusal.code, message=refusal.message))
+        await self.end(REFUSED, refusal.message)
+
+    async def cleanup(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+        if self.settling is not None:
+            # Not cancelled: it may be writing down that this link is open.
+            await asyncio.gather(self.settling, return_exceptions=True)
+        if self.host is not None:
+            await self.channel_layer.group_discard(host_group(self.host.id), self.channel_name)
+        if self.link is not None:
+            log.info("link closed", host=self._name)
+            await in_database(link_closed, self.link)
+
+    # ------------------------------------------------------------------ what the agent says
+
+    async def _hear(self, link: Link, message: FromAgent) -> None:
+        if self.probed_by:
+            reply, self.probed_by = self.probed_by, ""
+            await self.channel_layer.send(reply, {"type": "link.answer", "word": "alive"})
+        match message:
+            case Snapshot():
+                await self._hear_snapshot(link, message)
+            case Usage():
+                await in_database(usage_store, link=link, usage=message)
+            case VmChanged():
+                await in_database(guest_change_store, link=link, change=message)
+            case JobAccepted():
+                await in_database(job_word_store, link=link, message=message)
+            case JobProgress():
+                if self._worth_storing(message):
+                    await in_database(job_word_store, link=link, message=message)
+            case JobFinished():
+                await in_database(job_word_store, link=link, message=message)
+                self.progress.pop(message.job_id, None)
+                # Also for jobs that are not this host's, or gone: it shall stop telling.
+                await self.tell(JobAcknowledged(job_id=message.job_id))
+            case StreamRefused():
+                await self._hear_stream_refused(message)
+            case _:
+                raise ProtocolError(f"{type(message).__name__} on an open link")
+
+    async def _hear_snapshot(self, link: Link, snapshot: Snapshot) -> None:
+        first = self.snapshots == 0
+        self.snapshots += 1
+        await in_database(snapshot_store, link=link, snapshot=snapshot)
+        waiting = await in_database(
+            jobs_waiting,
+            link=link,
+            known=snapshot.jobs,
+            sent_before=None if first else timezone.now() - _CROSSING,
+        )
+        await self._send_jobs(link, waiting.again, again=True)
+        await self._send_jobs(link, waiting.first, again=False)
+
+    async def _hear_stream_refused(self, message: StreamRefused) -> None:
+        reply = self.streams.pop(message.stream_id, "")
+        if reply:
+            await self.channel_layer.send(
+                reply,
+                {
+                    "type": "stream.refused",
+                    "stream_id": message.stream_id,
+                    "message": message.error.message,
+                },
+            )
+
+    def _worth_storing(self, message: JobProgress) -> bool:
+        """Whether this progress is news enough: rows are not written for every percent."""
+        now = time.monotonic()
+        at, step = self.progress.get(message.job_id, (0.0, ""))
+        if step == message.step and now - at < self.progress_s:
+            return False
+        if len(self.progress) >= _MAX_PROGRESS:
+            self.progress.clear()
+        self.progress[message.job_id] = now, message.step
+        return True
+
+    # ------------------------------------------------------------------ what the portal says
+
+    async def job_send(self, message: dict[str, Any]) -> None:
+        """A job was queued: see job_push."""
+        if self.link is not None:
+            try:
+                await self._send_jobs(self.link, [uuid.UUID(message["job_id"])], again=False)
+            except LinkLostError:
+                await self.end(REPLACED, "Another connection speaks for this host now.")
+
+    async def console_open(self, message: dict[str, Any]) -> None:
+        """A console waits for its stream. `reply` is the channel that hears of a refusal."""
+        if self.link is None:
+            return
+        if len(self.streams) >= _MAX_STREAMS:
+            self.streams.pop(next(iter(self.streams)))
+        self.streams[message["stream_id"]] = message["reply"]
+        await self.tell(
+            OpenStream(stream_id=message["stream_id"], vm_id=message["vm_id"], kind=message["kind"])
+        )
+
+    async def link_probe(self, message: dict[str, Any]) -> None:
+        """Another run of this identity is at the door: does ours still live? Asking for a
+        console of no VM is a question that every agent answers at once."""
+        if self.link is None or self.ended:
+            return
+        await self.channel_layer.send(message["reply"], {"type": "link.answer", "word": "here"})
+        self.probed_by = message["reply"]
+        nobody = str(uuid.uuid4())
+        # In a task: the socket of a machine that lost its power may take nothing any more.
+        self.probe = asyncio.create_task(
+            self.tell(OpenStream(stream_id=nobody, vm_id=nobody, kind="vnc"))
+        )
+
+    async def link_answer(self, message: dict[str, Any]) -> None:
+        if not self.rival_words.full():
+            self.rival_words.put_nowait(message["word"])
+
+    async def link_replaced(self, _message: dict[str, Any]) -> None:
+        await self.end(REPLACED, "A newer connection of this host took over.")
+
+    async def link_removed(self, _message: dict[str, Any]) -> None:
+        await self._refuse(
+            LinkRefusedError("This host was removed from the portal.", code="not_enrolled")
+        )
+
+    async def _send_jobs(self, link: Link, job_ids: Sequence[uuid.UUID], *, again: bool) -> None:
+        service = job_request_again if again else job_request
+        for job_id in job_ids:
+            try:
+                request = await in_database(service, link=link, job_id=job_id)
+            except LinkLostError:
+                raise
+            except Exception:
+                # One job that can't be put into words must not hold up the others; it ends
+                # by its deadline, and this line says why.
+                log.exception("job could not be sent", job_id=str(job_id))
+                continue
+            if request is not None:
+                await self.tell(request)
+
+    async def tell(self, message: FromPortal) -> None:
+        """Send one message. Nothing if the agent is gone."""
+        await self.say(encode(message))
+
+    @property
+    def _name(self) -> str:
+        return self.host.name if self.host else "unknown"
+
+
+def _without_nul(message: FromAgent) -> FromAgent:
+    """PostgreSQL's text holds no NUL: what a guest printed must not cost the host its link."""
+    text = msgspec.json.encode(message)
+    if b"\\u0000" not in text:
+        return message
+    replaced: FromAgent = msgspec.json.decode(
+        text.replace(b"\\u0000", b"\\ufffd"), type=type(message)
+    )
+    return replaced
