@@ -6,5 +6,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", include("allauth.account.urls")),
     path("api/v1/", include("portal.api.urls")),
     path("", include("hypervisors.urls")),
+    path("", include("vms.urls")),
     path("", include("portal.views.urls")),
 ]

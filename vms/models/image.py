@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from hypervisors.models import Hypervisor
 from tenants.models import Tenant, TenantQuerySet, User
 
 
@@ -75,6 +76,16 @@ class Image(models.Model):
         return self.versions.filter(state=ImageVersion.State.READY).order_by("-number").first()
 
 
+class ImageVersionQuerySet(models.QuerySet["ImageVersion"]):
+    def used_by(self, hypervisor: Hypervisor) -> Self:
+        """Versions that VMs of this host are made from, or are being made from."""
+        return self.filter(virtual_machines__hypervisor=hypervisor).distinct()
+
+    def held_here(self) -> Self:
+        """Versions whose file the portal keeps."""
+        return self.filter(source=ImageVersion.Source.FILE).exclude(file="")
+
+
 class ImageVersion(models.Model):
     """One immutable content, named by its SHA-256."""
 
@@ -102,6 +113,8 @@ class ImageVersion(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.READY)
     problem = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ImageVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["image", "-number"]

@@ -61,7 +61,9 @@ class VirtualMachine(TenantOwnedModel):
         max_length=8, choices=[("bios", "BIOS"), ("uefi", "UEFI")], default="bios"
     )
     autostart = models.BooleanField(default=True)
-    image_version = models.ForeignKey(ImageVersion, on_delete=models.PROTECT, related_name="+")
+    image_version = models.ForeignKey(
+        ImageVersion, on_delete=models.PROTECT, related_name="virtual_machines"
+    )
     username = models.CharField(max_length=32)
     ssh_keys: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list)
     sealed_secrets = models.BinaryField(null=True)

@@ -22,12 +22,15 @@ def guest_observer_install() -> None:
 def host_guests_observed(hypervisor: Hypervisor, reports: list[VmReport]) -> None:
     """All guests of a host. A VM that was there and is not in the list is missing."""
     by_id = {report.vm_id: report for report in reports}
+    seen = []
     for vm in _locked(hypervisor):
         report = by_id.get(str(vm.id))
         if report is None:
             _not_seen(vm)
         else:
-            vm_observed(vm, report)
+            _store(vm, report)
+            seen.append(vm.pk)
+    VirtualMachine.objects.filter(pk__in=seen).update(observed_at=timezone.now())
 
 
 def guest_changed(hypervisor: Hypervisor, vm_id: str, report: VmReport | None) -> None:
@@ -40,7 +43,13 @@ def guest_changed(hypervisor: Hypervisor, vm_id: str, report: VmReport | None) -
 
 
 def vm_observed(vm: VirtualMachine, report: VmReport) -> None:
-    """Write one report into the rows of its VM, and tell open pages if anything changed."""
+    """Write one report into the rows of its VM, which the caller has locked."""
+    _store(vm, report)
+    _write(vm, observed_at=timezone.now())
+
+
+def _store(vm: VirtualMachine, report: VmReport) -> None:
+    """The report without its time; open pages are told if anything changed."""
     seen: dict[str, Any] = {"observed_power": report.power}
     if vm.state == State.MISSING:
         seen["state"] = State.READY
@@ -67,8 +76,6 @@ def vm_observed(vm: VirtualMachine, report: VmReport) -> None:
                 observed_addresses=nic_report.addresses,
                 metadata_state=nic_report.metadata,
             )
-    vm.observed_at = timezone.now()
-    vm.save(update_fields=["observed_at"])
     if changed:
         live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
 
