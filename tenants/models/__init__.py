@@ -2,6 +2,7 @@
 
 from tenants.models.api_token import ApiToken
 from tenants.models.audit import AuditEvent
+from tenants.models.idempotency import IdempotentAnswer
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.site import Site
@@ -11,6 +12,7 @@ from tenants.models.user import User
 __all__ = [
     "ApiToken",
     "AuditEvent",
+    "IdempotentAnswer",
     "Membership",
     "Role",
     "Site",

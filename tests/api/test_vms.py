@@ -291,3 +291,36 @@ def test_methods_that_do_not_exist_are_405(technician, host):
     vm = VirtualMachineFactory(hypervisor=host)
     assert technician.put(f"/api/v1/vms/{vm.id}/", {}).status_code == 405
     assert technician.delete("/api/v1/vms/").status_code == 405
+
+
+def test_an_answer_that_was_lost_is_had_again_without_a_second_vm(technician, host, image):
+    headers = {"Idempotency-Key": "7b1c"}
+    first = technician.post("/api/v1/vms/", body(host, image), headers=headers)
+    again = technician.post("/api/v1/vms/", body(host, image), headers=headers)
+    assert first.status_code == again.status_code == 202
+    assert first.json() == again.json()
+    assert VirtualMachine.objects.count() == Job.objects.count() == 1
+    other = technician.post("/api/v1/vms/", body(host, image, name="web-2"), headers=headers)
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_key_of_a_failed_wish_may_be_used_again(technician, host, image):
+    headers = {"Idempotency-Key": "7b1c"}
+    wish = body(host, image, memory_mib=10)
+    assert technician.post("/api/v1/vms/", wish, headers=headers).status_code == 400
+    assert technician.post("/api/v1/vms/", body(host, image), headers=headers).status_code == 202
+
+
+def test_another_persons_key_is_another_key(technician, host, image, api_as):
+    headers = {"Idempotency-Key": "7b1c"}
+    other = api_as(MembershipFactory(role="msp-owner", tenant=host.tenant).user)
+    assert technician.post("/api/v1/vms/", body(host, image), headers=headers).status_code == 202
+    answer = other.post("/api/v1/vms/", body(host, image), headers=headers)
+    assert answer.json()["error"]["code"] == "name_taken"
+
+
+@pytest.mark.parametrize("key", ["x" * 201, "caf\u00e9"])
+def test_an_impossible_key_is_refused(technician, host, image, key):
+    answer = technician.post("/api/v1/vms/", body(host, image), headers={"Idempotency-Key": key})
+    assert answer.status_code == 400
+    assert VirtualMachine.objects.count() == 0

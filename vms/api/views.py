@@ -1,5 +1,6 @@
 """VMs over the API: fetch in scope, call one service, answer."""
 
+import json
 from typing import Any
 
 from django_filters import rest_framework as filters
@@ -8,12 +9,15 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hypervisors.api.serializers import JobSerializer
 from hypervisors.models import Job
 from tenants.api.base import TenantViewSet
+from tenants.models import User
+from tenants.services.idempotency import answer_once
 from vms.api.serializers import (
     RebootSerializer,
     VmAndJobSerializer,
@@ -62,12 +66,37 @@ class VmViewSet(
         "resize": "vm.edit",
     }
 
-    @extend_schema(request=VmCreateSerializer, responses={202: VmAndJobSerializer})
+    @extend_schema(
+        request=VmCreateSerializer,
+        responses={202: VmAndJobSerializer},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                OpenApiTypes.STR,
+                OpenApiParameter.HEADER,
+                description="Asked again with the same key and body within a day, it is the same "
+                "VM and the same answer.",
+            )
+        ],
+    )
     def create(self, request: Request) -> Response:
         """Make a VM and start it."""
+        key = request.headers.get("Idempotency-Key")
+        if not key or not isinstance(request.user, User):
+            return Response(self._created(), status=202)
+        status, body = answer_once(
+            user=request.user,
+            key=key,
+            request=request.data,
+            answer=lambda: (202, self._created()),
+        )
+        return Response(body, status=status)
+
+    def _created(self) -> Any:
         vm, job = vm_create(actor=self.actor, **self.checked(VmCreateSerializer))
         vm = VirtualMachine.objects.for_pages().get(pk=vm.pk)
-        return Response(VmAndJobSerializer({"vm": vm, "job": job}).data, status=202)
+        data = VmAndJobSerializer({"vm": vm, "job": job}).data
+        return json.loads(JSONRenderer().render(data))
 
     @extend_schema(request=VmRenameSerializer, responses={202: JobSerializer})
     def partial_update(self, request: Request, pk: str) -> Response:
