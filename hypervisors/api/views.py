@@ -1,6 +1,5 @@
 """Hosts, networks and jobs over the API: fetch in scope, call one service, answer."""
 
-import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -74,7 +73,7 @@ class SiteJoinTokenViewSet(TenantViewSet[Site]):
     permissions_by_action = {"create": "hypervisor.manage"}
 
     @extend_schema(request=JoinTokenCreateSerializer, responses={201: JoinTokenMadeSerializer})
-    def create(self, request: Request, pk: uuid.UUID) -> Response:
+    def create(self, request: Request, pk: str) -> Response:
         """Make a join token. The answer shows it once."""
         site = self.get_object()
         data = self.checked(JoinTokenCreateSerializer)

@@ -1,15 +1,17 @@
 """The API: one router, filled by the apps."""
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from consoles.api.views import VmConsoleViewSet
 from hypervisors.api.views import (
     HypervisorViewSet,
     JobViewSet,
     NetworkViewSet,
     SiteJoinTokenViewSet,
 )
+from portal.api.views import not_found
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.image_views import ImageViewSet
 from vms.api.views import VmViewSet
@@ -31,9 +33,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="api-docs",
     ),
     path(
-        "sites/<uuid:pk>/join-tokens/",
+        "sites/<str:pk>/join-tokens/",
         SiteJoinTokenViewSet.as_view({"post": "create"}),
         name="api-site-join-tokens",
     ),
+    path(
+        "vms/<str:pk>/console/",
+        VmConsoleViewSet.as_view({"post": "create"}),
+        name="api-vm-console",
+    ),
     *router.urls,
+    re_path("", not_found, name="api-not-found"),
 ]

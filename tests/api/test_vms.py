@@ -324,3 +324,28 @@ def test_an_impossible_key_is_refused(technician, host, image, key):
     answer = technician.post("/api/v1/vms/", body(host, image), headers={"Idempotency-Key": key})
     assert answer.status_code == 400
     assert VirtualMachine.objects.count() == 0
+
+
+def test_a_console_is_a_ticket_and_the_address_of_its_socket(technician, host, settings):
+    vm = VirtualMachineFactory(hypervisor=host)
+    answer = technician.post(f"/api/v1/vms/{vm.id}/console/")
+    assert answer.status_code == 202, answer.json()
+    made = answer.json()
+    socket = settings.BASALT_ORIGIN.replace("http", "ws", 1)
+    assert made["url"] == f"{socket}/console/{made['ticket']}/"
+    assert made["kind"] == "vnc"
+    answer = technician.post(f"/api/v1/vms/{vm.id}/console/", {"kind": "telepathy"})
+    assert answer.status_code == 400
+    vm.observed_power = "off"
+    vm.save()
+    answer = technician.post(f"/api/v1/vms/{vm.id}/console/", {"kind": "serial"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "vm_not_running")
+
+
+@pytest.mark.parametrize(
+    "address", ["vms/nonsense/", "vms/x/console/", "nothing/", "sites/x/join-tokens/"]
+)
+def test_every_404_has_the_one_shape(technician, address):
+    for answer in (technician.get(f"/api/v1/{address}"), technician.post(f"/api/v1/{address}")):
+        assert answer.status_code in (404, 405)
+        assert answer.json()["error"]["message"]

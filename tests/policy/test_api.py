@@ -31,8 +31,8 @@ from tests.factories import (
     VirtualMachineFactory,
 )
 
-# Documents about the API, with no rows in them.
-PUBLIC = {"api-schema", "api-docs"}
+# Documents about the API, and its word for no such address: there are no rows in them.
+PUBLIC = {"api-schema", "api-docs", "api-not-found"}
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def client_of(api_as) -> Callable[[str, World], APIClient]:
 
 def address(route: Route, pk: Any) -> str:
     path = route.path.removeprefix("^").removesuffix("$")
-    for pattern in ("(?P<pk>[^/.]+)", "<uuid:pk>"):
+    for pattern in ("(?P<pk>[^/.]+)", "<str:pk>"):
         path = path.replace(pattern, str(pk))
     assert "<" not in path
     return f"/api/v1/{path}"
