@@ -1,0 +1,181 @@
+"""The two ends of a console: a browser's socket, and the one that an agent dials back."""
+
+import asyncio
+import uuid
+from typing import Any, ClassVar
+
+import structlog
+
+from consoles.models import ConsoleTicket
+from consoles.services.stream_proof import stream_proven
+from consoles.services.tickets import TicketInvalidError, console_ticket_redeem
+from consoles.streams import (
+    HOST_CLOSED,
+    HOST_REFUSED,
+    INTERNAL,
+    NOT_FOUND,
+    PROTOCOL_ERROR,
+    TIMED_OUT,
+    TOO_LARGE,
+    Pipe,
+    Stream,
+    StreamClosedError,
+    stream_awaited,
+    stream_claim,
+    stream_open,
+)
+from hypervisors.services.jobs import host_group
+from hypervisors.services.signatures import RequestRefusedError, signed_stream
+from hypervisors.sockets import Socket, in_database
+
+log = structlog.get_logger("consoles")
+
+_FINISH_S = 2.0
+
+MAX_FRAME_BYTES = 1024 * 1024
+"""Neither end sends longer frames: noVNC's and the agent's are far shorter."""
+
+
+class ConsoleSocket(Socket):
+    """One end of a stream. Subclasses say which pipe is theirs to fill and to empty."""
+
+    stream: Stream | None = None
+    pump: asyncio.Task[None] | None = None
+
+    async def fill(self, pipe: Pipe, data: bytes) -> None:
+        """Pass on what this end sent. Waits while the other end is slow: until then nothing
+        more is read from this one."""
+        if len(data) > MAX_FRAME_BYTES:
+            await self.end(TOO_LARGE, "The message is too long.")
+            return
+        try:
+            await pipe.put(data)
+        except StreamClosedError:
+            return  # the pump closes this end, with the reason
+
+    async def empty(self, stream: Stream, pipe: Pipe) -> None:
+        """Send on what comes out of `pipe`, then close this end."""
+        try:
+            while True:
+                await self.say(await pipe.get())
+        except StreamClosedError:
+            await self.end(stream.code, stream.reason)
+
+    async def finish(self, code: int, reason: str) -> None:
+        """End the stream, and what this end still sends."""
+        if self.stream is not None:
+            await self.stream.close(code, reason)
+        if self.pump is not None:
+            _, unfinished = await asyncio.wait([self.pump], timeout=_FINISH_S)
+            for task in unfinished:
+                task.cancel()
+
+
+class ConsoleConsumer(ConsoleSocket):
+    """The browser's end: a ticket in the path opens it."""
+
+    dial_back_s: ClassVar[float] = 15.0
+
+    async def connect(self) -> None:
+        offered = self.scope.get("subprotocols") or []
+        # noVNC may offer "binary", and closes when an offer is not taken up.
+        await self.accept(subprotocol="binary" if "binary" in offered else None)
+        try:
+            ticket = await in_database(
+                console_ticket_redeem,
+                user=self.scope.get("user"),
+                secret=self.scope["url_route"]["kwargs"]["secret"],
+            )
+        except TicketInvalidError as error:
+            await self.end(NOT_FOUND, error.message)
+            return
+        self.stream = stream_open(ticket.vm.hypervisor_id)
+        if self.stream is None:
+            await self.end(TIMED_OUT, "Too many consoles are being opened. Try again in a minute.")
+            return
+        self.pump = asyncio.create_task(self._run(ticket, self.stream))
+
+    async def _run(self, ticket: ConsoleTicket, stream: Stream) -> None:
+        try:
+            await self._ask(ticket, stream)
+            await _joined_or_closed(stream, self.dial_back_s)
+        except Exception:
+            log.exception("the host could not be asked for a console", vm=ticket.vm.name)
+            await stream.close(INTERNAL, "The portal could not ask the host. Try again.")
+        if not stream.joined.is_set():
+            await stream.close(
+                TIMED_OUT, "The host did not open the console in time. Look at the host's page."
+            )
+        await self.empty(stream, stream.to_browser)
+
+    async def _ask(self, ticket: ConsoleTicket, stream: Stream) -> None:
+        await self.channel_layer.group_send(
+            host_group(stream.hypervisor_id),
+            {
+                "type": "console.open",
+                "stream_id": str(stream.id),
+                "vm_id": str(ticket.vm_id),
+                "kind": ticket.kind,
+                "reply": self.channel_name,
+            },
+        )
+        log.info("console opened", vm=ticket.vm.name, kind=ticket.kind, user=ticket.user.email)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self.stream is not None and not self.ended:
+            data = bytes_data if bytes_data is not None else (text_data or "").encode()
+            await self.fill(self.stream.to_agent, data)
+
+    async def stream_refused(self, message: dict[str, Any]) -> None:
+        """The host can't open this console."""
+        if self.stream is not None and message["stream_id"] == str(self.stream.id):
+            await self.stream.close(HOST_REFUSED, message["message"])
+
+    async def cleanup(self) -> None:
+        await self.finish(1000, "The console was closed in the browser.")
+
+
+class AgentStreamConsumer(ConsoleSocket):
+    """The host's end: it signs the stream that we asked it to dial."""
+
+    async def connect(self) -> None:
+        stream_id: uuid.UUID = self.scope["url_route"]["kwargs"]["stream_id"]
+        headers = dict(self.scope["headers"])
+        try:
+            host_id, signature = signed_stream(headers.get(b"authorization", b"").decode("latin-1"))
+        except RequestRefusedError:
+            await self.end(NOT_FOUND)
+            return
+        # Asked for first: who dials at random costs us no query.
+        if not stream_awaited(stream_id, host_id) or not await in_database(
+            stream_proven, stream_id=stream_id, hypervisor_id=host_id, signature=signature
+        ):
+            log.warning("a stream was dialled that nobody awaits", stream_id=str(stream_id))
+            await self.end(NOT_FOUND)
+            return
+        stream = stream_claim(stream_id)
+        if stream is None:
+            await self.end(NOT_FOUND)
+            return
+        self.stream = stream
+        await self.accept()
+        self.pump = asyncio.create_task(self.empty(stream, stream.to_agent))
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if text_data is not None:
+            await self.end(PROTOCOL_ERROR, "Streams are binary frames.")
+        elif self.stream is not None and bytes_data is not None and not self.ended:
+            await self.fill(self.stream.to_browser, bytes_data)
+
+    async def cleanup(self) -> None:
+        await self.finish(HOST_CLOSED, "The host closed the console: is the VM off?")
+
+
+async def _joined_or_closed(stream: Stream, seconds: float) -> None:
+    waiting = [
+        asyncio.create_task(stream.joined.wait()),
+        asyncio.create_task(stream.closed.wait()),
+    ]
+    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()

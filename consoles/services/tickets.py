@@ -1,0 +1,111 @@
+"""Console tickets: made for a person who may, redeemed once, within seconds."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
+from django.utils import timezone
+
+from consoles.models import ConsoleTicket
+from hypervisors.services.jobs import host_must_be_online
+from tenants.actor import Actor
+from tenants.errors import InvalidInputError, RuleError
+from tenants.models import User
+from tenants.services.audit import audit_record
+from vms.models import Power, VirtualMachine
+
+TICKET_LIFE = timedelta(seconds=10)
+PERMISSION = "vm.console"
+_KEPT = timedelta(hours=1)
+
+
+class VmNotRunningError(RuleError):
+    """There is no screen to show."""
+
+    code = "vm_not_running"
+    status = 409
+
+
+class TicketInvalidError(RuleError):
+    """Unknown, used, too old, somebody else's, or its VM is out of sight: all the same."""
+
+    code = "ticket_invalid"
+    status = 404
+
+
+def console_url(secret: str) -> str:
+    """The WebSocket that a ticket opens."""
+    return f"ws{settings.BASALT_ORIGIN.removeprefix('http')}/console/{secret}/"
+
+
+@transaction.atomic
+def console_ticket_create(
+    *, actor: Actor, vm: VirtualMachine, kind: str
+) -> tuple[ConsoleTicket, str]:
+    """A ticket for the acting person, and its secret. The caller has fetched `vm` among those
+    on which the person holds vm.console.
+
+    Raises InvalidInputError, HostOfflineError, VmNotRunningError.
+    """
+    if actor.user is None:
+        raise InvalidInputError("A console is opened by a person.")
+    if kind not in ConsoleTicket.Kind.values:
+        raise InvalidInputError("A console is “vnc” or “serial”.", field="kind")
+    host_must_be_online(vm.hypervisor)
+    if vm.observed_power in {Power.OFF, Power.CRASHED}:
+        raise VmNotRunningError(f"“{vm.name}” is off, so it has no console. Start it first.")
+    now = timezone.now()
+    ConsoleTicket.objects.filter(user=actor.user, expires_at__lt=now - _KEPT).delete()
+    secret = secrets.token_urlsafe(32)
+    ticket = ConsoleTicket.objects.create(
+        tenant_id=vm.tenant_id,
+        vm=vm,
+        user=actor.user,
+        kind=kind,
+        hash=_hash(secret),
+        expires_at=now + TICKET_LIFE,
+    )
+    audit_record(
+        actor=actor,
+        tenant=vm.tenant,
+        action="vm.console",
+        object_kind="vm",
+        object_id=vm.id,
+        object_name=vm.name,
+        after={"kind": kind},
+    )
+    return ticket, secret
+
+
+@transaction.atomic
+def console_ticket_redeem(*, user: User | AnonymousUser | None, secret: str) -> ConsoleTicket:
+    """Use a ticket up. `user` is who is signed in where the socket comes from: it must be the
+    ticket's own. A program that works with an API token has no session: there the ticket
+    alone speaks for its user, who must still hold the permission.
+
+    Raises TicketInvalidError.
+    """
+    now = timezone.now()
+    tickets = ConsoleTicket.objects.filter(
+        hash=_hash(secret), used_at=None, expires_at__gt=now, user__is_active=True
+    )
+    if user is not None and user.is_authenticated:
+        tickets = tickets.filter(user=user)
+    ticket = tickets.select_related("user", "vm", "vm__hypervisor").first()
+    # The update decides: of two that redeem at once, one finds no unused row any more.
+    if (
+        ticket is None
+        or not VirtualMachine.objects.allowed(ticket.user, PERMISSION)
+        .filter(pk=ticket.vm_id)
+        .exists()
+        or not ConsoleTicket.objects.filter(pk=ticket.pk, used_at=None).update(used_at=now)
+    ):
+        raise TicketInvalidError("This console ticket is used or too old. Open the console again.")
+    return ticket
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
