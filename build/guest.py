@@ -63,6 +63,8 @@ def build_guest(request: GuestRequest, *, say: Say) -> dict[str, Any]:
     newest = None if request.force else cache.newest(request.output, request.recipe, digest)
     if newest and cache.age_seconds(newest) < request.max_age:
         return newest
+    if not newest:
+        _check_host(request)
     try:
         archive = read_archive(request.mirror, request.recipe.suite)
     except BuildError as error:

@@ -131,13 +131,38 @@ def _make_generic(context: BuildContext) -> None:
     resolv = root / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     resolv.symlink_to("../run/systemd/resolve/stub-resolv.conf")
-    # Debian leaves networkd off; netplan's configuration of it would wait for ever.
-    run.run(
-        ["chroot", root, "systemctl", "enable", "systemd-networkd.service"],
-        doing="enabling systemd-networkd",
-        log=context.log,
-    )
+    _choose_services(context)
+    _compile_netplan(context)
     _clamp_times(root, context.epoch)
+    # systemd takes a newer /usr for an update that was put there offline, and would rebuild
+    # caches at the first boot (systemd-update-done.service(8)).
+    for name in ("etc/.updated", "var/.updated"):
+        (root / name).touch()
+
+
+def _choose_services(context: BuildContext) -> None:
+    # Debian leaves networkd off; netplan's configuration of it would wait for ever.
+    # e2scrub works on LVM, which this disk does not have, and takes seconds of every boot.
+    for verb, units in {
+        "enable": ["systemd-networkd.service"],
+        "disable": ["e2scrub_reap.service", "e2scrub_all.timer"],
+    }.items():
+        run.run(
+            ["chroot", context.root, "systemctl", verb, *units],
+            doing="choosing which services start",
+            log=context.log,
+        )
+
+
+def _compile_netplan(context: BuildContext) -> None:
+    # Debian 12 ships netplan's command uncompiled; the first boot would wait for it.
+    folder = Path("usr/share/netplan")
+    if (context.root / folder).is_dir():
+        run.run(
+            ["chroot", context.root, "python3", "-m", "compileall", "-q", f"/{folder}"],
+            doing="compiling netplan's command",
+            log=context.log,
+        )
 
 
 def _clamp_times(root: Path, epoch: int) -> None:

@@ -76,6 +76,8 @@ class BareGuest:
     memory_mib: int = 1024
     vcpus: int = 1
     extra: tuple[str, ...] = ()
+    address: str = "10.0.2.15"
+    """The guest's own address in QEMU's user network, to which SSH is forwarded."""
     ssh_port: int = 0
     started: float = 0.0
     lines: list[tuple[float, str]] = field(default_factory=list)
@@ -145,6 +147,21 @@ class BareGuest:
             link.sendall(command.encode() + b"\n")
             time.sleep(1)
 
+    def ssh(self, command: str, *, key: Path, user: str) -> str:
+        """Standard output of `command` in the guest. Raises CalledProcessError."""
+        done = subprocess.run(
+            [
+                *("ssh", "-q", "-i", key, "-p", str(self.ssh_port)),
+                *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
+                *("-o", "BatchMode=yes", "-o", "ConnectTimeout=30", f"{user}@127.0.0.1", command),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return done.stdout.strip()
+
     def wait_for_end(self, *, seconds: float) -> None:
         assert self._process
         self._process.wait(timeout=seconds)
@@ -162,7 +179,7 @@ class BareGuest:
             *("-monitor", f"unix:{self.work}/monitor,server=on,wait=off"),
             *("-drive", f"file={self.disk},if=virtio,format=qcow2,cache=unsafe"),
             *("-device", "virtio-rng-pci"),
-            *("-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22"),
+            *("-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{self.ssh_port}-{self.address}:22"),
             *("-device", "virtio-net-pci,netdev=net0"),
             *self.extra,
         ]
