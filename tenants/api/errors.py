@@ -3,6 +3,7 @@
 `{"error": {"code": "name_taken", "message": "…", "fields": {"name": ["…"]}}}`
 """
 
+import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -12,6 +13,8 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 from tenants.errors import RuleError
+
+logger = logging.getLogger(__name__)
 
 
 def error_body(
@@ -24,14 +27,17 @@ def error_body(
     return {"error": error}
 
 
-def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's hook. Unknown exceptions return None and become a 500 without details."""
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's hook. What nobody foresaw is logged, and becomes a 500 without details."""
     if isinstance(error, RuleError):
         fields = {error.field: [error.message]} if error.field else None
         return Response(error_body(error.code, error.message, fields), status=error.status)
     response = drf_exception_handler(error, context)
     if response is None:
-        return None
+        request = context.get("request")
+        logger.error("API: %s", getattr(request, "path", "?"), exc_info=error)
+        message = "Something went wrong here, and was written to the log. Try again in a moment."
+        return Response(error_body("internal", message), status=500)
     if isinstance(error, exceptions.ValidationError):
         fields = _flatten(error.detail)
         first = next(iter(fields.items()), ("", ["The request is not valid."]))

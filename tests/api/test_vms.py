@@ -349,3 +349,17 @@ def test_every_404_has_the_one_shape(technician, address):
     for answer in (technician.get(f"/api/v1/{address}"), technician.post(f"/api/v1/{address}")):
         assert answer.status_code in (404, 405)
         assert answer.json()["error"]["message"]
+
+
+def test_what_nobody_foresaw_is_a_500_in_the_one_shape_without_details(
+    technician, host, monkeypatch, caplog
+):
+    def broken(**_):
+        raise ZeroDivisionError("the secret of the house")
+
+    monkeypatch.setattr("vms.services.power.vm_start", broken)
+    vm = VirtualMachineFactory(hypervisor=host)
+    answer = technician.post(f"/api/v1/vms/{vm.id}/start/")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert "secret" not in answer.content.decode()
+    assert "ZeroDivisionError" in caplog.text
