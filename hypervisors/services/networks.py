@@ -187,10 +187,8 @@ def address_allocate(*, network: Network, wanted: str | None) -> str:
             field="nics",
         )
     subnet = Subnet(network.subnet)
-    taken = {
-        ipaddress.ip_address(address)
-        for address in network.nics.exclude(address=None).values_list("address", flat=True)
-    }
+    given = network.nics.exclude(address=None).values_list("address", flat=True)
+    taken = {ipaddress.ip_address(address) for address in given if address}
     if network.gateway:
         taken.add(ipaddress.ip_address(network.gateway))
     if wanted is None:
