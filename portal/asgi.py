@@ -7,16 +7,24 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 from django.core.asgi import get_asgi_application
 
 # Django's apps must be ready before a consumer is imported.
-_http = get_asgi_application()
+_django = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
 
 import consoles.routing  # noqa: E402
 import hypervisors.routing  # noqa: E402
 import portal.routing  # noqa: E402
+from portal.bodies import SMALL, BoundedBodies  # noqa: E402
 from portal.sockets import FirstPath  # noqa: E402
+
+# Paths that take image files; the rest of a form fits into the small bound.
+_LARGE = dict.fromkeys(
+    ("/api/v1/images/upload/", "/images/upload/"), settings.BASALT_MAX_IMAGE_BYTES + SMALL
+)
+_http = BoundedBodies(_django, large=_LARGE)
 
 _browsers = AllowedHostsOriginValidator(
     AuthMiddlewareStack(

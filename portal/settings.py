@@ -244,7 +244,9 @@ MEDIA_ROOT = DATA_DIR / "media"
 """Image files. They are never served by URL: the host's signed request is the only way."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024**2
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024**2
-FILE_UPLOAD_TEMP_DIR = None
+FILE_UPLOAD_TEMP_DIR = str(DATA_DIR / "tmp")
+"""Beside MEDIA_ROOT, so that an upload is linked there rather than copied."""
+(DATA_DIR / "tmp").mkdir(parents=True, exist_ok=True)
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

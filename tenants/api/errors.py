@@ -3,6 +3,7 @@
 `{"error": {"code": "name_taken", "message": "…", "fields": {"name": ["…"]}}}`
 """
 
+import errno
 import logging
 from typing import Any
 
@@ -33,6 +34,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
         fields = {error.field: [error.message]} if error.field else None
         return Response(error_body(error.code, error.message, fields), status=error.status)
     response = drf_exception_handler(error, context)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = "The portal's disk is full, and nothing of this was kept. Ask the operator for "
+        return Response(
+            error_body("portal_disk_full", f"{message}room, then try again."), status=507
+        )
     if response is None:
         request = context.get("request")
         logger.error("API: %s", getattr(request, "path", "?"), exc_info=error)

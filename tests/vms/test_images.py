@@ -276,13 +276,17 @@ def test_a_retired_image_makes_no_new_vms_and_gives_its_name_back():
     assert vm.image_version.image == image
 
 
-def test_the_sweep_removes_what_no_image_has_and_nothing_else(media):
+def test_the_sweep_removes_what_no_image_has_and_nothing_else(media, settings, tmp_path):
     image = add(RAW)
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path)
+    killed = tmp_path / "tmpabc.upload.raw"
+    killed.write_bytes(b"half")
     folder = media / "images"
     half = folder / "abc.part"
     half.write_bytes(b"half")
     assert image_files_sweep(older_than=time.time() - 60) == 0
-    assert image_files_sweep(older_than=time.time() + 60) == 1
+    assert image_files_sweep(older_than=time.time() + 60) == 2
+    assert not killed.exists()
     assert stored(media) == [media / image.latest.file]
 
 

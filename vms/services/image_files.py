@@ -163,13 +163,15 @@ def file_store(
 def leftovers(known: set[str], *, older_than: float) -> list[Path]:
     """Files that no image has (an upload died half-way), untouched since `older_than`
     (seconds since the epoch). `known` holds names relative to MEDIA_ROOT."""
-    folder = Path(settings.MEDIA_ROOT) / FOLDER
-    return [
-        path
-        for path in sorted(folder.glob("*"))
-        if str(path.relative_to(settings.MEDIA_ROOT)) not in known
-        and path.stat().st_mtime < older_than
-    ]
+    root = Path(settings.MEDIA_ROOT)
+    orphans = (path for path in (root / FOLDER).glob("*") if _relative(path, root) not in known)
+    # Django's own temporary files, which it removes unless it is killed.
+    uploads = Path(settings.FILE_UPLOAD_TEMP_DIR).glob("*.upload*")
+    return [path for path in (*orphans, *uploads) if path.stat().st_mtime < older_than]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root))
 
 
 def _digest(chunks: Iterable[bytes], target: Path | None) -> tuple[str, int]:
