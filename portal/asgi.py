@@ -1,6 +1,7 @@
 """The ASGI entry point: HTTP to Django, sockets to the consumers."""
 
 import os
+import tempfile
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -19,6 +20,10 @@ import hypervisors.routing  # noqa: E402
 import portal.routing  # noqa: E402
 from portal.bodies import SMALL, BoundedBodies  # noqa: E402
 from portal.sockets import FirstPath  # noqa: E402
+
+# Django's ASGI handler spools bodies to Python's default folder. It may be small (a /tmp in
+# memory); images need the room that the data folder has.
+tempfile.tempdir = settings.FILE_UPLOAD_TEMP_DIR
 
 # Paths that take image files; the rest of a form fits into the small bound.
 _LARGE = dict.fromkeys(
