@@ -47,6 +47,7 @@ from hypervisors.services.links import (
     link_check,
     link_closed,
     link_opened,
+    link_removed_refusal,
     link_rival,
 )
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
@@ -55,7 +56,8 @@ from hypervisors.sockets import Socket, in_database
 log = structlog.get_logger("hypervisors.link")
 
 HEARTBEAT_S = 20
-PROTOCOL_ERROR, REFUSED, TIMED_OUT, REPLACED, TOO_LARGE = 4400, 4403, 4408, 4409, 1009
+PROTOCOL_ERROR, REFUSED, TIMED_OUT, REPLACED = 4400, 4403, 4408, 4409
+TOO_LARGE, INTERNAL = 1009, 1011  # RFC 6455, 7.4.1
 
 _MAX_HELLO_BYTES = 4096
 _MAX_STREAMS = 256
@@ -123,16 +125,14 @@ class AgentConsumer(Socket):
             log.warning("not the protocol", host=self._name, reason=str(error)[:300])
             await self.end(PROTOCOL_ERROR, str(error))
         except LinkLostError:
-            await self.end(REPLACED, "Another connection speaks for this host now.")
+            await self._replaced()
+        except LinkRefusedError as refusal:
+            await self._refuse(refusal)
 
     async def _greet(self, message: FromAgent) -> None:
         if not isinstance(message, Hello) or self.host is not None:
             raise ProtocolError(f"{type(message).__name__} before the link was open")
-        try:
-            self.host = await in_database(link_check, hello=message, nonce=self.nonce)
-        except LinkRefusedError as refusal:
-            await self._refuse(refusal)
-            return
+        self.host = await in_database(link_check, hello=message, nonce=self.nonce)
         if self.deadline is not None:
             self.deadline.cancel()
         rival = await in_database(link_rival, host=self.host, run_id=message.run_id)
@@ -144,32 +144,41 @@ class AgentConsumer(Socket):
 
     async def _settle(self, host: Hypervisor, hello: Hello, rival: str) -> None:
         """Two runs of one identity: the one that was first stays, if it still lives."""
+        try:
+            if await self._lives(rival):
+                log.warning("a second machine has this host's identity", host=host.name)
+                await in_database(clone_seen, host)
+                await self._refuse(
+                    LinkRefusedError(
+                        "Another machine with this host's identity is connected: the disk of one "
+                        "was cloned. On the clone, remove the agent's folder and enrol it with a "
+                        "new token.",
+                        code="identity_in_use",
+                    )
+                )
+            else:
+                await self._open(host, hello)
+        except LinkRefusedError as refusal:
+            await self._refuse(refusal)
+        except Exception:
+            log.exception("could not settle who speaks for a host", host=host.name)
+            await self.end(INTERNAL, "The portal could not open the link.")
+
+    async def _lives(self, rival: str) -> bool:
+        """Whether an agent still answers on the link that the channel `rival` holds."""
         await self.channel_layer.send(rival, {"type": "link.probe", "reply": self.channel_name})
         try:
             await asyncio.wait_for(self.rival_words.get(), self.rival_here_s)
             await asyncio.wait_for(self.rival_words.get(), self.rival_alive_s)
         except TimeoutError:
-            await self._open(host, hello)
-            return
-        log.warning("a second machine has this host's identity", host=host.name)
-        await in_database(clone_seen, host)
-        await self._refuse(
-            LinkRefusedError(
-                "Another machine with this host's identity is connected: the disk of one was "
-                "cloned. On the clone, remove the agent's folder and enrol it with a new token.",
-                code="identity_in_use",
-            )
-        )
+            return False
+        return True
 
     async def _open(self, host: Hypervisor, hello: Hello) -> None:
         await self.channel_layer.group_add(host_group(host.id), self.channel_name)
-        try:
-            link, before = await in_database(
-                link_opened, hypervisor_id=host.id, hello=hello, channel=self.channel_name
-            )
-        except LinkRefusedError as refusal:
-            await self._refuse(refusal)
-            return
+        link, before = await in_database(
+            link_opened, hypervisor_id=host.id, hello=hello, channel=self.channel_name
+        )
         self.link = link
         if before:
             await self.channel_layer.send(before, {"type": "link.replaced"})
@@ -265,7 +274,9 @@ class AgentConsumer(Socket):
             try:
                 await self._send_jobs(self.link, [uuid.UUID(message["job_id"])], again=False)
             except LinkLostError:
-                await self.end(REPLACED, "Another connection speaks for this host now.")
+                await self._replaced()
+            except LinkRefusedError as refusal:
+                await self._refuse(refusal)
 
     async def console_open(self, message: dict[str, Any]) -> None:
         """A console waits for its stream. `reply` is the channel that hears of a refusal."""
@@ -296,19 +307,17 @@ class AgentConsumer(Socket):
             self.rival_words.put_nowait(message["word"])
 
     async def link_replaced(self, _message: dict[str, Any]) -> None:
-        await self.end(REPLACED, "A newer connection of this host took over.")
+        await self._replaced()
 
     async def link_removed(self, _message: dict[str, Any]) -> None:
-        await self._refuse(
-            LinkRefusedError("This host was removed from the portal.", code="not_enrolled")
-        )
+        await self._refuse(link_removed_refusal())
 
     async def _send_jobs(self, link: Link, job_ids: Sequence[uuid.UUID], *, again: bool) -> None:
         service = job_request_again if again else job_request
         for job_id in job_ids:
             try:
                 request = await in_database(service, link=link, job_id=job_id)
-            except LinkLostError:
+            except (LinkLostError, LinkRefusedError):
                 raise
             except Exception:
                 # One job that can't be put into words must not hold up the others; it ends
@@ -317,6 +326,9 @@ class AgentConsumer(Socket):
                 continue
             if request is not None:
                 await self.tell(request)
+
+    async def _replaced(self) -> None:
+        await self.end(REPLACED, "Another connection speaks for this host now.")
 
     async def tell(self, message: FromPortal) -> None:
         """Send one message. Nothing if the agent is gone."""

@@ -17,6 +17,9 @@ from tenants.actor import Actor
 from tenants.errors import RuleError
 from tenants.services.live import live_publish
 
+MAX_EVENTS = 500
+"""Steps kept of one job. No honest job has so many, and an agent is not to fill the disk."""
+
 
 class VmBusyError(RuleError):
     """Another job holds the VM."""
@@ -188,7 +191,7 @@ def job_progress(*, hypervisor: Hypervisor, job_id: str, percent: int, step: str
     new_step = step != job.step
     job.progress, job.step = min(percent, 99), step[:255]
     job.save(update_fields=["progress", "step"])
-    if new_step:
+    if new_step and job.events.count() < MAX_EVENTS:
         JobEvent.objects.create(job=job, status=job.status, progress=job.progress, message=job.step)
     live_publish(tenant_id=job.tenant_id, kind="job", object_id=job.id)
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.db import models, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from agent.protocol import VERSION, Hello, SignatureError, link_statement, verify
@@ -51,11 +51,7 @@ def link_check(*, hello: Hello, nonce: bytes) -> Hypervisor:
         )
     host = Hypervisor.objects.filter(pk=hello.hypervisor_id).first()
     if host is None:
-        raise LinkRefusedError(
-            "The portal knows no such host: it was removed there. Enrol it again with a new "
-            "join token.",
-            code="not_enrolled",
-        )
+        raise link_removed_refusal()
     statement = link_statement(
         nonce=nonce, hypervisor_id=hello.hypervisor_id, origin=settings.BASALT_ORIGIN
     )
@@ -97,7 +93,7 @@ def link_opened(*, hypervisor_id: uuid.UUID, hello: Hello, channel: str) -> tupl
         .first()
     )
     if host is None:
-        raise LinkRefusedError("This host was removed from the portal.", code="not_enrolled")
+        raise link_removed_refusal()
     before = host.link_channel
     now = timezone.now()
     host.online = True
@@ -130,26 +126,18 @@ def link_closed(link: Link) -> None:
         live_publish(tenant_id=link.tenant_id, kind="hypervisor", object_id=link.hypervisor_id)
 
 
-def link_seen(link: Link) -> None:
-    """The host has said something. Raises LinkLostError."""
-    changed = held_by(link).update(last_seen_at=timezone.now(), online=True)
-    if not changed:
-        raise LinkLostError
-
-
 def link_must_hold(link: Link) -> Hypervisor:
     """The host, locked until the transaction ends against another link's taking over.
 
-    Raises LinkLostError.
+    Raises LinkLostError where another socket speaks for it, LinkRefusedError where it was
+    removed.
     """
-    host = held_by(link).select_for_update(of=("self",), no_key=True).first()
+    hosts = Hypervisor.objects.filter(pk=link.hypervisor_id)
+    locked = hosts.select_for_update(of=("self",), no_key=True)
+    host = locked.filter(link_channel=link.channel).first()
     if host is None:
-        raise LinkLostError
+        raise LinkLostError if hosts.exists() else link_removed_refusal()
     return host
-
-
-def held_by(link: Link) -> models.QuerySet[Hypervisor]:
-    return Hypervisor.objects.filter(pk=link.hypervisor_id, link_channel=link.channel)
 
 
 @transaction.atomic
@@ -168,3 +156,12 @@ def link_end(hypervisor_id: uuid.UUID) -> None:
             async_to_sync(layer.group_send)(host_group(hypervisor_id), {"type": "link.removed"})
 
     transaction.on_commit(send, robust=True)
+
+
+def link_removed_refusal() -> LinkRefusedError:
+    """What the agent of a host that was removed is told."""
+    return LinkRefusedError(
+        "The portal knows no such host: it was removed there. Enrol it again with a new join "
+        "token.",
+        code="not_enrolled",
+    )

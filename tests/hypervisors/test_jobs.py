@@ -23,6 +23,8 @@ from hypervisors.services.jobs import (
     job_progress,
     job_take_for_sending,
 )
+from hypervisors.services.links import Link
+from hypervisors.services.sending import jobs_waiting
 from hypervisors.tasks import GRACE, expire_jobs, mark_silent_hosts, push_waiting_jobs
 from tenants.actor import SYSTEM
 from tests.factories import HypervisorFactory, JobFactory, VirtualMachineFactory
@@ -131,6 +133,36 @@ def test_a_job_is_taken_for_sending_once_however_many_try():
         thread.join()
     assert len(taken) == 1
     assert job.events.filter(status=Status.SENT).count() == 1
+
+
+def test_an_agent_cannot_fill_the_disk_with_steps(db, monkeypatch):
+    monkeypatch.setattr("hypervisors.services.jobs.MAX_EVENTS", 5)
+    job = JobFactory(status=Status.RUNNING)
+    for number in range(20):
+        job_progress(hypervisor=job.hypervisor, job_id=str(job.pk), percent=1, step=str(number))
+    assert job.events.count() == 5
+    job.refresh_from_db()
+    assert job.step == "19"
+
+
+# ------------------------------------------------------------------ what is sent again
+
+
+def test_later_snapshots_bring_again_only_what_cannot_have_crossed_them(db):
+    host = HypervisorFactory()
+    link = Link(hypervisor_id=host.pk, tenant_id=host.tenant_id, channel="")
+    now = timezone.now()
+    old, known, crossing = (
+        JobFactory(hypervisor=host, status=Status.SENT, sent_at=now - timedelta(seconds=age))
+        for age in (60, 60, 1)
+    )
+    waiting = JobFactory(hypervisor=host)
+    JobFactory(status=Status.SENT, sent_at=now - timedelta(seconds=60))
+    first = jobs_waiting(link=link, known=[str(known.pk)], sent_before=None)
+    later = jobs_waiting(link=link, known=[str(known.pk)], sent_before=now - timedelta(seconds=30))
+    assert list(first.again) == [old.pk, crossing.pk]
+    assert list(later.again) == [old.pk]
+    assert list(first.first) == list(later.first) == [waiting.pk]
 
 
 # ------------------------------------------------------------------ what the clock does
