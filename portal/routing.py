@@ -1,5 +1,9 @@
 """Sockets of this app."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-websocket_urlpatterns: list[URLPattern] = []
+from portal.consumers import LiveConsumer
+
+websocket_urlpatterns: list[URLPattern] = [
+    path("live/", LiveConsumer.as_asgi()),
+]

@@ -1,5 +1,86 @@
-"""The pages."""
+"""The pages. Addresses are readable and stay: /c/<customer>/vms/<name>/."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, register_converter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from portal.views import (
+    account,
+    activity,
+    console,
+    customers,
+    dashboard,
+    hosts,
+    images,
+    search,
+    sites,
+    vm,
+    vm_create,
+    vms,
+)
+
+
+class PowerAction:
+    """A word of VmPowerView.actions."""
+
+    regex = "|".join(vm.VmPowerView.actions)
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(PowerAction, "power")
+
+_VM = "c/<slug:customer>/vms/<slug:name>/"
+_HOST = "c/<slug:customer>/hosts/<slug:name>/"
+_SITE = "c/<slug:customer>/sites/<slug:site>/"
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", dashboard.DashboardView.as_view(), name="dashboard"),
+    path("search/", search.SearchView.as_view(), name="search"),
+    path("customers/", customers.CustomersView.as_view(), name="customers"),
+    path("customers/new/", customers.CustomerCreateView.as_view(), name="customer-new"),
+    path("c/<slug:customer>/", customers.CustomerView.as_view(), name="customer"),
+    path("sites/", sites.SitesView.as_view(), name="sites"),
+    path("sites/new/", sites.SiteCreateView.as_view(), name="site-new"),
+    path(_SITE, sites.SiteView.as_view(), name="site"),
+    path(f"{_SITE}join-tokens/", sites.JoinTokenCreateView.as_view(), name="join-token-new"),
+    path(
+        f"{_SITE}join-tokens/<uuid:token_id>/revoke/",
+        sites.JoinTokenRevokeView.as_view(),
+        name="join-token-revoke",
+    ),
+    path("hosts/", hosts.HostsView.as_view(), name="hosts"),
+    path(_HOST, hosts.HostView.as_view(), name="host"),
+    path(f"{_HOST}rename/", hosts.HostRenameView.as_view(), name="host-rename"),
+    path(f"{_HOST}remove/", hosts.HostRemoveView.as_view(), name="host-remove"),
+    path(f"{_HOST}networks/", hosts.NetworkCreateView.as_view(), name="network-new"),
+    path(
+        f"{_HOST}networks/<uuid:network_id>/remove/",
+        hosts.NetworkRemoveView.as_view(),
+        name="network-remove",
+    ),
+    path("vms/", vms.VmsView.as_view(), name="vms"),
+    path("vms/new/", vm_create.VmCreateView.as_view(), name="vm-new"),
+    path("vms/bulk/", vms.VmBulkView.as_view(), name="vm-bulk"),
+    path(_VM, vm.VmView.as_view(), name="vm"),
+    path(f"{_VM}power/<power:action>/", vm.VmPowerView.as_view(), name="vm-power"),
+    path(f"{_VM}resize/", vm.VmResizeView.as_view(), name="vm-resize"),
+    path(f"{_VM}rename/", vm.VmRenameView.as_view(), name="vm-rename"),
+    path(f"{_VM}delete/", vm.VmDeleteView.as_view(), name="vm-delete"),
+    path(f"{_VM}console/", console.ConsoleView.as_view(), name="console"),
+    path(f"{_VM}console/ticket/", console.ConsoleTicketView.as_view(), name="console-ticket"),
+    path("images/", images.ImagesView.as_view(), name="images"),
+    path("images/new/", images.ImageUrlView.as_view(), name="image-new"),
+    path("images/upload/", images.ImageUploadView.as_view(), name="image-upload"),
+    path("images/<uuid:image_id>/retire/", images.ImageRetireView.as_view(), name="image-retire"),
+    path("activity/", activity.ActivityView.as_view(), name="activity"),
+    path("activity/<uuid:job_id>/", activity.JobView.as_view(), name="job"),
+    path("activity/<uuid:job_id>/cancel/", activity.JobCancelView.as_view(), name="job-cancel"),
+    path("me/", account.AccountView.as_view(), name="account"),
+    path("me/tokens/", account.TokenCreateView.as_view(), name="token-new"),
+    path(
+        "me/tokens/<uuid:token_id>/revoke/", account.TokenRevokeView.as_view(), name="token-revoke"
+    ),
+]

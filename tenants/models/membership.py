@@ -38,6 +38,16 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         """Memberships that have not ended."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
+    def permissions_of(self, user: User, tenant: Tenant | None = None) -> frozenset[str]:
+        """What `user` may do on `tenant`, or anywhere at all. Pages use it to leave out
+        buttons that would be refused; the refusal itself is `.allowed`."""
+        if not user.is_active:
+            return frozenset()
+        held = self.current().filter(user=user)
+        if tenant is not None:
+            held = held.filter(tenant__in=Tenant.objects.and_above(tenant))
+        return frozenset().union(*held.values_list("role__permissions", flat=True))
+
 
 class Membership(models.Model):
     """A role on a tenant, and so on all tenants below it."""

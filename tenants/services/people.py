@@ -25,6 +25,13 @@ def user_create(
 
 
 @transaction.atomic
+def user_change(*, user: User, name: str, time_zone: str) -> None:
+    """What people change about themselves."""
+    user.name, user.time_zone = name.strip(), time_zone
+    user.save(update_fields=["name", "time_zone"])
+
+
+@transaction.atomic
 def membership_create(*, actor: Actor, user: User, tenant: Tenant, role: str) -> Membership:
     """Give `user` the built-in role with this slug on `tenant`."""
     found = Role.objects.get(tenant=None, slug=role)

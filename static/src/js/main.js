@@ -42,6 +42,12 @@ document.addEventListener("htmx:configRequest", (event) => {
 
 // Signed out in the meantime: go and sign in, rather than show a login form inside a card.
 document.addEventListener("htmx:beforeSwap", (event) => {
+  const gone = event.target.dataset?.gone;
+  if (gone && event.detail.xhr.status === 404) {
+    // What this page is about was deleted, or came to nothing: its job says which.
+    window.location.href = gone;
+    return;
+  }
   const url = event.detail.xhr.responseURL || "";
   if (url && new URL(url).pathname.startsWith("/account/login")) {
     event.detail.shouldSwap = false;

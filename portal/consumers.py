@@ -1,0 +1,75 @@
+"""The one socket of each open page. It tells that something changed; the page asks again."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+from tenants.models import Tenant, User
+from tenants.services.live import tenant_group
+
+RECHECK_S = 60.0
+"""How long somebody who lost a membership may still hear that something changed."""
+SIGNED_OUT = 4401
+
+
+class LiveConsumer(AsyncJsonWebsocketConsumer):
+    """Joins the groups of all tenants the person may see. Events carry a kind and an id; what
+    is behind them is asked for, and checked, as a page."""
+
+    async def connect(self) -> None:
+        self.joined: set[str] = set()
+        self.recheck: asyncio.Task[None] | None = None
+        if not self.scope["user"].is_authenticated:
+            # Accepted first, so that the browser is told the code and not just a failure.
+            await self.accept()
+            await self.close(code=SIGNED_OUT)
+            return
+        await self.accept()
+        await self._follow()
+        self.recheck = asyncio.create_task(self._keep_following())
+
+    async def disconnect(self, code: int) -> None:
+        if self.recheck is not None:
+            self.recheck.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.recheck
+        for group in self.joined:
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def receive(self, text_data: Any = None, bytes_data: Any = None, **_: Any) -> None:
+        """Pages have nothing to say here."""
+
+    async def live_changed(self, event: dict[str, Any]) -> None:
+        """From `tenants.services.live.live_publish`."""
+        await self.send_json({"kind": event["kind"], "id": event["id"]})
+
+    async def _keep_following(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            if not await self._follow():
+                await self.close(code=SIGNED_OUT)
+                return
+
+    async def _follow(self) -> bool:
+        """Join and leave groups until they are those of the tenants the person may see now.
+        False when the account is closed."""
+        groups = await self._groups()
+        if groups is None:
+            return False
+        for group in groups - self.joined:
+            await self.channel_layer.group_add(group, self.channel_name)
+        for group in self.joined - groups:
+            await self.channel_layer.group_discard(group, self.channel_name)
+        self.joined = groups
+        return True
+
+    @database_sync_to_async
+    def _groups(self) -> set[str] | None:
+        user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
+        if user is None:
+            return None
+        tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)
+        return {tenant_group(tenant_id) for tenant_id in tenants}

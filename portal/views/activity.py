@@ -1,0 +1,154 @@
+"""Activity: what was asked of hosts, how far it is, and what became of it."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from hypervisors.models import Job, Status
+from hypervisors.services.jobs import job_cancel
+from portal.views.advice import advice_for
+from portal.views.base import PageView
+from portal.views.filters import JobFilters
+from portal.views.lists import ListPage
+from portal.views.queries import jobs_for_list
+from portal.views.states import job_look
+from portal.views.tables import JobTable
+from vms.models import VirtualMachine
+
+
+class ActivityView(ListPage):
+    permission = "job.view"
+    table_class = JobTable
+    filters_class = JobFilters
+    name = "activity"
+    columns = (
+        ("when", lambda row: row.created_at.isoformat()),
+        ("what", lambda row: row.kind),
+        ("subject", lambda row: row.subject_name),
+        ("customer", lambda row: row.tenant.name),
+        ("host", lambda row: row.hypervisor.name),
+        ("by", lambda row: row.requested_by.email if row.requested_by else "Basalt"),
+        ("outcome", lambda row: job_look(row).word),
+        ("error", lambda row: row.error_message),
+        ("finished", lambda row: row.finished_at and row.finished_at.isoformat()),
+        ("id", lambda row: row.id),
+    )
+
+    def rows(self) -> "QuerySet[Job]":
+        return jobs_for_list(self.user)
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "title": "Activity",
+            "lead": "All that was asked of hosts, how far it is, and what became of it.",
+            "events": ["job"],
+            "action": None,
+            "empty": (
+                "activity",
+                "Nothing has been done yet",
+                "Whatever you ask of a host is listed here, with its steps and its outcome: "
+                "creating a VM, starting it, deleting it.",
+            ),
+        }
+
+
+class JobView(PageView):
+    permission = "job.view"
+    template_name = "pages/job.html"
+
+    def get(self, request: HttpRequest, job_id: str) -> HttpResponse:
+        job = self.one(jobs_for_list_unscoped(), id=job_id)
+        vm = (
+            VirtualMachine.objects.allowed(self.user, "vm.view")
+            .filter(id=job.subject_id)
+            .select_related("tenant")
+            .first()
+        )
+        may = self.may(job.tenant)
+        failed = job.status in (Status.FAILED, Status.EXPIRED, Status.LOST, Status.CANCELLED)
+        again = ""
+        if failed and job.kind == "vm.create" and "vm.create" in may and vm is None:
+            again = f"{reverse('vm-new')}?from={job.id}"
+        elif failed and vm is not None:
+            again = reverse("vm", args=(vm.tenant.slug, vm.name))
+        return self.page(
+            {
+                "job": job,
+                "vm": vm,
+                "events": job.events.all()[:500],
+                "failed": failed,
+                "advice": advice_for(job) if failed else "",
+                "again": again,
+                "may_cancel": job.status == Status.QUEUED and _permission(job) in may,
+                "asked": _asked(job),
+            }
+        )
+
+
+class JobCancelView(PageView):
+    """Takes back what was not sent yet. Whoever may ask for it, may take it back."""
+
+    permission = "job.view"
+
+    def post(self, request: HttpRequest, job_id: str) -> HttpResponse:
+        job = self.one(jobs_for_list_unscoped(), id=job_id)
+        job = self.one(jobs_for_list_unscoped(), permission=_permission(job), id=job_id)
+
+        def cancel() -> str:
+            job_cancel(job=job)
+            return "It is taken back: the host will not hear of it."
+
+        self.attempt(cancel)
+        return redirect("job", job_id=job.id)
+
+
+def jobs_for_list_unscoped() -> "QuerySet[Job]":
+    """Jobs with what their page shows; the view scopes them."""
+    return Job.objects.select_related("hypervisor", "hypervisor__site", "tenant", "requested_by")
+
+
+_NEEDS = {
+    "vm.create": "vm.create",
+    "vm.resize": "vm.edit",
+    "vm.rename": "vm.edit",
+    "vm.delete": "vm.delete",
+}
+
+
+def _permission(job: Job) -> str:
+    return _NEEDS.get(job.kind, "vm.power")
+
+
+_WORDS = {
+    "vcpus": "Processors",
+    "memory_mib": "Memory (MiB)",
+    "disks_gib": "Disks (GiB)",
+    "ssh_keys": "SSH keys",
+    "username": "User",
+    "has_password": "Password given",
+    "has_user_data": "Script given",
+    "keep_disks": "Keep disks",
+}
+
+
+def _asked(job: Job) -> list[tuple[str, str]]:
+    """The job's visible arguments, in words."""
+    found = []
+    for key, value in job.arguments.items():
+        if isinstance(value, bool):
+            text = "yes" if value else "no"
+        elif isinstance(value, list):
+            text = ", ".join(_part(part) for part in value)
+        else:
+            text = str(value)
+        found.append((_WORDS.get(key, key.replace("_", " ").capitalize()), text))
+    return found
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, dict):
+        return " ".join(str(value) for key, value in part.items() if value and key != "id")
+    return str(part)

@@ -1,0 +1,100 @@
+"""What all pages share: who may see them, how they are drawn, how refusals are told."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers
+from django.views import View
+
+from tenants.actor import Actor
+from tenants.errors import RuleError
+from tenants.models import Membership, Tenant, User
+from tenants.permissions import check_known
+
+SIGNED_IN = "signed-in"
+"""In place of a permission, on pages about nothing but the person themselves."""
+
+M = TypeVar("M", bound=models.Model)
+
+
+class PageView(View):
+    """One page, or one action of it. A view that declares no permission does not answer."""
+
+    permission: ClassVar[str]
+    template_name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declared = getattr(cls, "permission", None)
+        if declared is not None and declared != SIGNED_IN:
+            check_known(declared)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not hasattr(self, "permission"):
+            raise ImproperlyConfigured(f"{type(self).__name__} declares no permission")
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.get_full_path())
+        response = super().dispatch(request, *args, **kwargs)
+        # What a person may see to-day is nobody else's, and not for the back button either.
+        add_never_cache_headers(response)
+        return response
+
+    @property
+    def user(self) -> User:
+        assert isinstance(self.request.user, User)  # noqa: S101 - dispatch saw to it
+        return self.request.user
+
+    @property
+    def actor(self) -> Actor:
+        actor: Actor = self.request.actor  # type: ignore[attr-defined]
+        return actor
+
+    def one(self, rows: "models.QuerySet[M]", *, permission: str | None = None, **lookup: Any) -> M:
+        """The one row that the person may see. Raises Http404 alike for none and not theirs."""
+        allowed = rows.allowed(self.user, permission or self.permission)  # type: ignore[attr-defined]
+        found = allowed.filter(**lookup).first()
+        if found is None:
+            raise Http404
+        row: M = found
+        return row
+
+    def may(self, tenant: Tenant) -> frozenset[str]:
+        """What the person may do on this tenant, for leaving out buttons."""
+        return Membership.objects.permissions_of(self.user, tenant)
+
+    def page(
+        self, context: dict[str, Any], *, template: str | None = None, status: int = 200
+    ) -> HttpResponse:
+        """The page; or, for a part of it that asks again, the page without its frame."""
+        layout = "layouts/part.html" if self.request.htmx else "layouts/page.html"  # type: ignore[attr-defined]
+        return render(
+            self.request,
+            template or self.template_name,
+            {"layout": layout, **context},
+            status=status,
+        )
+
+    def attempt(self, action: Callable[[], str | None]) -> bool:
+        """Do it and tell the sentence it answers, or tell why a rule forbids it."""
+        try:
+            done = action()
+        except RuleError as refusal:
+            messages.error(self.request, refusal.message)
+            return False
+        if done:
+            messages.success(self.request, done)
+        return True
+
+
+def tell_form(form: forms.Form, refusal: RuleError, **renamed: str) -> None:
+    """Put a refusal beside the field it is about. `renamed`: the service's name for a field
+    to the form's, where they differ."""
+    field = renamed.get(refusal.field or "", refusal.field)
+    form.add_error(field if field in form.fields else None, refusal.message)

@@ -1,0 +1,98 @@
+"""Customers: the list, one customer, adding one."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from portal.views.base import PageView, tell_form
+from portal.views.filters import CustomerFilters
+from portal.views.forms.places import CustomerForm
+from portal.views.lists import ListPage
+from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
+from portal.views.tables import CustomerTable
+from tenants.errors import RuleError
+from tenants.models import Membership, Tenant
+from tenants.services.tenants import tenant_create
+
+
+class CustomersView(ListPage):
+    permission = "tenant.view"
+    table_class = CustomerTable
+    filters_class = CustomerFilters
+    name = "customers"
+    columns = (
+        ("name", lambda row: row.name),
+        ("kind", lambda row: row.kind),
+        ("sites", lambda row: row.site_count),
+        ("hosts", lambda row: row.host_count),
+        ("hosts_online", lambda row: row.online_count),
+        ("vms", lambda row: row.vm_count),
+    )
+
+    def rows(self) -> "QuerySet[Tenant]":
+        return customers_for_list(self.user)
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "title": "Customers",
+            "lead": "The companies you look after. Each sees its own sites, hosts and VMs alone.",
+            "events": ["site", "hypervisor"],
+            "action": ("customer-new", "Add customer", "tenant.manage"),
+            "empty": (
+                "building-community",
+                "No customer yet",
+                "A customer is a company whose servers you look after. Add the first one; then "
+                "give it a site, and the site a host.",
+            ),
+        }
+
+
+class CustomerCreateView(PageView):
+    permission = "tenant.manage"
+    template_name = "pages/customer_new.html"
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        self._must_be_allowed()
+        return self.page({"form": CustomerForm(user=self.user)})
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        self._must_be_allowed()
+        form = CustomerForm(request.POST, user=self.user)
+        if form.is_valid():
+            try:
+                customer = tenant_create(
+                    actor=self.actor,
+                    name=form.cleaned_data["name"],
+                    parent=form.cleaned_data["parent"],
+                )
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("customer", customer=customer.slug)
+        return self.page({"form": form}, status=422)
+
+    def _must_be_allowed(self) -> None:
+        if self.permission not in Membership.objects.permissions_of(self.user):
+            raise PermissionDenied
+
+
+class CustomerView(PageView):
+    permission = "tenant.view"
+    template_name = "pages/customer.html"
+
+    def get(self, request: HttpRequest, customer: str) -> HttpResponse:
+        tenant = self.one(Tenant.objects.select_related("parent"), slug=customer)
+        return self.page(
+            {
+                "customer": tenant,
+                "may": self.may(tenant),
+                "customers": customers_for_list(self.user).filter(parent=tenant)[:100],
+                "sites": sites_for_list(self.user).filter(tenant=tenant),
+                "vms": vms_for_list(self.user).filter(tenant=tenant)[:30],
+                "vm_count": vms_for_list(self.user).filter(tenant=tenant).count(),
+                "jobs": jobs_for_list(self.user).filter(tenant=tenant)[:8],
+            }
+        )

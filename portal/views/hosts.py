@@ -1,0 +1,179 @@
+"""Hosts: the list, one host, and its networks."""
+
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from hypervisors.models import Hypervisor, Network
+from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
+from hypervisors.services.networks import network_create, network_remove
+from portal.templatetags.basalt import gib, mib
+from portal.views.base import PageView, tell_form
+from portal.views.filters import HostFilters
+from portal.views.forms.places import HostRemoveForm, HostRenameForm, NetworkForm
+from portal.views.lists import ListPage
+from portal.views.queries import hosts_for_list, jobs_for_list, vms_for_list
+from portal.views.states import host_look
+from portal.views.tables import HostTable
+from tenants.errors import RuleError
+from vms.services.capacity import host_capacity
+
+
+class HostsView(ListPage):
+    permission = "hypervisor.view"
+    table_class = HostTable
+    filters_class = HostFilters
+    name = "hosts"
+    columns = (
+        ("name", lambda row: row.name),
+        ("customer", lambda row: row.tenant.name),
+        ("site", lambda row: row.site.name),
+        ("state", lambda row: host_look(row).word),
+        ("vms", lambda row: row.vm_count),
+        ("cpus", lambda row: row.facts.get("cpus")),
+        ("memory_mib", lambda row: row.facts.get("memory_mib")),
+        ("memory_used_mib", lambda row: row.usage.get("memory_used_mib")),
+        ("disk_bytes", lambda row: row.facts.get("disk_total")),
+        ("disk_used_bytes", lambda row: row.usage.get("disk_used")),
+        ("agent", lambda row: row.agent_version),
+        ("last_seen", lambda row: row.last_seen_at and row.last_seen_at.isoformat()),
+    )
+
+    def rows(self) -> "QuerySet[Hypervisor]":
+        return hosts_for_list(self.user)
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "title": "Hosts",
+            "lead": "Your customers' own servers, each with Basalt's agent on it.",
+            "events": ["hypervisor"],
+            "action": ("sites", "Add host", "hypervisor.manage"),
+            "empty": (
+                "server",
+                "No host yet",
+                "A host is a Debian server at a customer's site. Open the site, press “Add "
+                "host”, and run the command shown there: the host appears by itself.",
+            ),
+        }
+
+
+class HostPage(PageView):
+    """The host named in the address. Actions on it are subclasses."""
+
+    template_name = "pages/host.html"
+
+    def host(self, customer: str, name: str) -> Hypervisor:
+        return self.one(
+            Hypervisor.objects.select_related("tenant", "site"),
+            tenant__slug=customer,
+            name__iexact=name,
+        )
+
+    def host_page(self, host: Hypervisor, *, status: int = 200, **context: Any) -> HttpResponse:
+        networks = Network.objects.allowed(self.user, "network.view")
+        vms = vms_for_list(self.user).filter(hypervisor=host)
+        return self.page(
+            {
+                "host": host,
+                "may": self.may(host.tenant),
+                "networks": networks.filter(hypervisor=host).annotate(nic_count=Count("nics")),
+                "vms": vms[:100],
+                "vm_count": vms.count(),
+                "jobs": jobs_for_list(self.user).filter(hypervisor=host)[:8],
+                "capacity": host_capacity(host),
+                **_usage_words(host),
+                "rename": HostRenameForm(initial={"name": host.name}),
+                "remove": HostRemoveForm(host=host),
+                "network": NetworkForm(),
+                "bridges": [bridge.get("name", "") for bridge in host.facts.get("bridges", [])],
+                "open_dialog": "",
+                **context,
+            },
+            status=status,
+        )
+
+
+def _usage_words(host: Hypervisor) -> dict[str, str]:
+    """What stands beside the bars."""
+    facts, usage = host.facts, host.usage
+    cpus = facts.get("cpus", 0)
+    return {
+        "cpu_words": f"{usage.get('cpu_percent', 0)} % of {cpus} CPU{'s' if cpus != 1 else ''}, "
+        f"load {usage.get('load1', 0):.1f}",
+        "memory_words": f"{mib(usage.get('memory_used_mib'))} of {mib(facts.get('memory_mib'))}",
+        "disk_words": f"{gib(usage.get('disk_used'))} of {gib(facts.get('disk_total'))}",
+    }
+
+
+class HostView(HostPage):
+    permission = "hypervisor.view"
+
+    def get(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        return self.host_page(self.host(customer, name))
+
+
+class HostRenameView(HostPage):
+    permission = "hypervisor.manage"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        host = self.host(customer, name)
+        form = HostRenameForm(request.POST)
+        if form.is_valid():
+            try:
+                renamed = hypervisor_rename(
+                    actor=self.actor, hypervisor=host, name=form.cleaned_data["name"]
+                )
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("host", customer=host.tenant.slug, name=renamed.name)
+        return self.host_page(host, rename=form, open_dialog="rename", status=422)
+
+
+class HostRemoveView(HostPage):
+    permission = "hypervisor.manage"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        host = self.host(customer, name)
+        form = HostRemoveForm(request.POST, host=host)
+        if form.is_valid():
+            try:
+                hypervisor_remove(actor=self.actor, hypervisor=host)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("site", customer=host.tenant.slug, site=host.site.slug)
+        return self.host_page(host, remove=form, open_dialog="remove", status=422)
+
+
+class NetworkCreateView(HostPage):
+    permission = "network.manage"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        host = self.host(customer, name)
+        form = NetworkForm(request.POST)
+        if form.is_valid():
+            try:
+                network_create(actor=self.actor, hypervisor=host, **form.wishes())
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("host", customer=host.tenant.slug, name=host.name)
+        return self.host_page(host, network=form, open_dialog="network", status=422)
+
+
+class NetworkRemoveView(HostPage):
+    permission = "network.manage"
+
+    def post(self, request: HttpRequest, customer: str, name: str, network_id: str) -> HttpResponse:
+        host = self.host(customer, name)
+        network = self.one(Network.objects.filter(hypervisor=host), id=network_id)
+
+        def remove() -> str:
+            network_remove(actor=self.actor, network=network)
+            return f"The network {network.name} is removed."
+
+        self.attempt(remove)
+        return redirect("host", customer=host.tenant.slug, name=host.name)

@@ -1,0 +1,97 @@
+"""States as people see them: a colour, an icon and a word, never a colour alone."""
+
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from hypervisors.models import Hypervisor, Job, Status
+from vms.models import Power, VirtualMachine
+
+
+@dataclass(frozen=True)
+class Look:
+    """`tone` is one of good, warn, bad, busy, idle."""
+
+    tone: str
+    icon: str
+    word: str
+    spin: bool = False
+    hint: str = ""
+
+
+_POWER = {
+    Power.RUNNING: Look("good", "player-play", "Running"),
+    Power.PAUSED: Look("warn", "player-pause", "Paused"),
+    Power.SHUTTING_DOWN: Look("busy", "loader-2", "Shutting down", spin=True),
+    Power.OFF: Look("idle", "power", "Off"),
+    Power.CRASHED: Look("bad", "alert-triangle", "Crashed"),
+    Power.UNKNOWN: Look("idle", "help", "Unknown"),
+}
+_UNDER_WAY = {
+    "vm.create": "Being created",
+    "vm.start": "Starting",
+    "vm.shutdown": "Shutting down",
+    "vm.stop": "Stopping",
+    "vm.reboot": "Restarting",
+    "vm.resize": "Being resized",
+    "vm.delete": "Being deleted",
+}
+_JOB = {
+    Status.QUEUED: Look("idle", "clock", "Waiting for the host"),
+    Status.SENT: Look("busy", "loader-2", "Sent to the host", spin=True),
+    Status.RUNNING: Look("busy", "loader-2", "Running", spin=True),
+    Status.SUCCEEDED: Look("good", "circle-check", "Done"),
+    Status.FAILED: Look("bad", "circle-x", "Failed"),
+    Status.CANCELLED: Look("idle", "circle-x", "Cancelled"),
+    Status.EXPIRED: Look("warn", "clock", "Expired"),
+    Status.LOST: Look("warn", "help", "No word from the host"),
+}
+_CLOUD_INIT = {
+    VirtualMachine.CloudInit.UNKNOWN: Look("idle", "help", "Not heard of yet"),
+    VirtualMachine.CloudInit.RUNNING: Look("busy", "loader-2", "Configuring itself", spin=True),
+    VirtualMachine.CloudInit.DONE: Look("good", "circle-check", "Configured"),
+    VirtualMachine.CloudInit.FAILED: Look("bad", "circle-x", "Configuration failed"),
+}
+
+
+def power_look(power: str) -> Look:
+    """The bare power state."""
+    return _POWER.get(Power(power), _POWER[Power.UNKNOWN])
+
+
+def vm_look(vm: VirtualMachine, job_kind: str | None = None) -> Look:
+    """A VM at a glance: what is being done to it, else what its host sees. `job_kind` is the
+    kind of the job that holds it."""
+    if job_kind in _UNDER_WAY:
+        return Look("busy", "loader-2", _UNDER_WAY[job_kind], spin=True)
+    if vm.state == VirtualMachine.State.CREATING:
+        return Look("warn", "help", "Creation unclear", hint="Its host has not said how it ended")
+    if vm.state == VirtualMachine.State.MISSING:
+        return Look("bad", "alert-triangle", "Missing", hint="Its host does not have it any more")
+    if not vm.hypervisor.online:
+        last = power_look(vm.observed_power).word.lower()
+        return Look("idle", "plug-connected-x", "Host offline", hint=f"Last seen {last}")
+    return power_look(vm.observed_power)
+
+
+def host_look(host: Hypervisor) -> Look:
+    """A host at a glance."""
+    if not host.online:
+        return Look(
+            "bad", "plug-connected-x", "Offline" if host.connected_at else "Never connected"
+        )
+    if host.clone_seen_at and (timezone.now() - host.clone_seen_at).days < 1:
+        return Look("warn", "copy", "Cloned", hint="A second machine uses this host's identity")
+    if host.facts.get("problems"):
+        return Look("warn", "alert-triangle", "Online, with problems")
+    return Look("good", "circle-check", "Online")
+
+
+def job_look(job: Job) -> Look:
+    """A job at a glance."""
+    return _JOB[Status(job.status)]
+
+
+def cloud_init_look(vm: VirtualMachine) -> Look:
+    """How far the guest is with configuring itself."""
+    return _CLOUD_INIT[VirtualMachine.CloudInit(vm.cloud_init)]
