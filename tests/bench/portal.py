@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP_SECONDS = 60.0
+STOP_SECONDS = 180.0
+READY = "Basalt is ready"
 
 
 class PortalError(RuntimeError):
@@ -39,9 +40,8 @@ class Portal:
     def start(self, *, seconds: float) -> None:
         """Run `script/up` until it is ready. Raises PortalError with the end of its log."""
         self.port = self.port or _free_port()
-        log = self.log.open("ab")
+        log = self.log.open("wb")
         began = time.monotonic()
-        (self.data / "admin.json").unlink(missing_ok=True)
         self._process = subprocess.Popen(
             [ROOT / "script/up", "--port", str(self.port), "--data", self.data],
             cwd=ROOT,
@@ -49,6 +49,8 @@ class Portal:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A cold start builds the guest image too.
+            env={**os.environ, "BASALT_IMAGE_CACHE": str(self.data / "images")},
         )
         self._wait(self._is_ready, seconds=seconds, what="script/up to be ready")
         self.ready_after = time.monotonic() - began
@@ -120,16 +122,25 @@ class Portal:
         return answers[0]
 
     def processes(self, *words: str) -> list[psutil.Process]:
-        """Processes under script/up whose command line holds all `words` in this order."""
+        """Processes of this portal whose command line holds all `words` in this order.
+
+        The metadata server outlives its parent on purpose, so the data folder tells whose
+        a process is.
+        """
         assert self._process
+        ours = {child.pid for child in psutil.Process(self._process.pid).children(recursive=True)}
         found = []
-        for process in psutil.Process(self._process.pid).children(recursive=True):
+        for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if " ".join(words) in " ".join(process.cmdline()):
+                line = " ".join(process.cmdline())
+                mine = process.pid in ours or str(self.data) in line
+                if mine and " ".join(words) in line:
                     found.append(process)
         return found
 
     def _is_ready(self) -> bool:
+        if READY not in self.log.read_text(errors="replace"):
+            return False
         try:
             self._admin = json.loads((self.data / "admin.json").read_text())
             return any(host["online"] for host in self.listed("hypervisors/"))
