@@ -1,0 +1,1 @@
+"""Networks of the host, and each virtual NIC's own wire to the metadata service."""

@@ -1,0 +1,297 @@
+"""Networks, NICs and their metadata, as the rest of the agent asks for them."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from agent.network.errors import NetworkError
+from agent.network.ledger import Ledger, NetworkEntry, NicEntry
+from agent.network.names import bridge_name, managed_bridge, tap_name
+from agent.network.operations import (
+    CheckBridge,
+    DhcpMode,
+    MakeNat,
+    RemoveNat,
+    Unwire,
+    Wire,
+)
+from agent.network.server_link import ServerGoneError, ServerLink, open_link
+from agent.network.worker_client import NetworkWorker
+from agent.protocol import NetworkSpec, NicSpec
+from metadata.control import Forget, NicStatus, Quit, Serve, StateChanged
+from metadata.documents import NicDocument
+
+__all__ = ["NetworkError", "NicPlumber", "bridge_name", "tap_name"]
+
+log = structlog.get_logger("agent.network")
+
+_RETRY_S = (0.1, 0.2, 1.0, 5.0, 15.0)
+_STEADY_S = 30.0
+"""A server that lived this long died of something new."""
+
+OnState = Callable[[str, str, bool], None]
+
+
+class NicPlumber:
+    """Makes networks, joins NICs to their namespaces, and keeps their documents served.
+
+    `on_state(nic_id, metadata_state, done)` follows each change, and once for each NIC
+    that a found server knows more about than "not_asked". All methods raise NetworkError.
+    """
+
+    def __init__(
+        self,
+        *,
+        control_path: Path,
+        data_dir: Path,
+        user: str = "nobody",
+        spawn: bool = True,
+        on_state: OnState,
+    ) -> None:
+        self._control_path = control_path
+        self._log_path = data_dir / "run" / "metadata.log"
+        self._user = user
+        self._spawn = spawn
+        self._on_state = on_state
+        self._ledger = Ledger(data_dir)
+        self._worker = NetworkWorker()
+        self._documents: dict[str, NicDocument] = {}
+        self._served: set[str] = set()
+        """NICs whose listeners the server of the present link has."""
+        self._link: ServerLink | None = None
+        self._linking = asyncio.Lock()
+        self._turn = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Find the metadata server or start one, and keep it there."""
+        await self._ensure_link()
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self, *, terminate_server: bool) -> None:
+        """Let go. Without `terminate_server` guests stay served while the agent is away."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        link, self._link = self._link, None
+        if link is not None:
+            if terminate_server:
+                with contextlib.suppress(ServerGoneError, NetworkError):
+                    await link.ask(Quit())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(link.ended(), 5)
+            link.close()
+        await self._worker.stop()
+
+    # ------------------------------------------------------------------ networks
+
+    async def ensure_network(self, network: NetworkSpec) -> str:
+        """Have the network there and whole. Returns its bridge's name.
+
+        Raises NetworkError: `bridge_missing`, `subnet_in_use`.
+        """
+        name = bridge_name(network)
+        if network.kind == "bridge":
+            await self._worker.run(CheckBridge(name=name))
+            return name
+        if network.subnet is None or network.gateway is None:
+            raise NetworkError("internal", "A NAT network needs a subnet and a gateway.")
+        async with self._turn:
+            await asyncio.to_thread(
+                self._ledger.note_network, NetworkEntry(network_id=network.network_id)
+            )
+            await self._worker.run(
+                MakeNat(
+                    network_id=network.network_id,
+                    subnet=network.subnet,
+                    gateway=network.gateway,
+                    mtu=network.mtu,
+                )
+            )
+        return name
+
+    async def remove_network(self, network_id: str) -> None:
+        """Take away a managed network. Idempotent."""
+        async with self._turn:
+            if network_id in self._ledger.networks:
+                await self._worker.run(RemoveNat(network_id=network_id))
+                await asyncio.to_thread(self._ledger.strike_network, network_id)
+
+    # ------------------------------------------------------------------ NICs
+
+    async def attach(self, *, nic: NicSpec, tap: str, document: NicDocument) -> None:
+        """Join the NIC, whose tap exists, to its namespace, and serve its document there.
+
+        Idempotent: what is right stays untouched, what is missing is made.
+        """
+        async with self._turn:
+            known = self._ledger.nics.get(nic.nic_id)
+            entry = NicEntry(
+                nic_id=nic.nic_id,
+                tap=tap,
+                mtu=nic.network.mtu,
+                dhcp=_dhcp_mode(document),
+                instance_id=document.instance_id,
+                sealed=known is not None
+                and known.sealed
+                and known.instance_id == document.instance_id,
+            )
+            await asyncio.to_thread(self._ledger.note_nic, entry)
+            self._documents[nic.nic_id] = document
+            await self._serve(entry, rewire=True)
+
+    async def update(self, *, nic_id: str, document: NicDocument) -> None:
+        """Serve another document from now on. Raises NetworkError for an unknown NIC."""
+        async with self._turn:
+            entry = self._ledger.nics.get(nic_id)
+            if entry is None:
+                raise NetworkError("internal", f"The NIC {nic_id} is not attached on this host.")
+            changed = msgspec.structs.replace(
+                entry,
+                dhcp=_dhcp_mode(document),
+                instance_id=document.instance_id,
+                sealed=entry.sealed and entry.instance_id == document.instance_id,
+            )
+            await asyncio.to_thread(self._ledger.note_nic, changed)
+            self._documents[nic_id] = document
+            await self._serve(changed, rewire=changed.dhcp != entry.dhcp)
+
+    async def detach(self, nic_id: str) -> None:
+        """Leave nothing of the NIC's wire. Idempotent."""
+        async with self._turn:
+            if nic_id not in self._ledger.nics:
+                return
+            self._documents.pop(nic_id, None)
+            self._served.discard(nic_id)
+            link = self._link
+            if link is not None and link.open:
+                # Without a server there is nobody who serves it.
+                with contextlib.suppress(ServerGoneError):
+                    await link.ask(Forget(nic_id=nic_id))
+            await self._worker.run(Unwire(nic_id=nic_id))
+            await asyncio.to_thread(self._ledger.strike_nic, nic_id)
+
+    async def sweep(self, *, keep_nics: set[str], keep_networks: set[str]) -> list[str]:
+        """Remove what this agent made for NICs and networks that are gone.
+
+        Returns the names of what was removed. What others made is never looked at.
+        """
+        removed = []
+        for nic_id in set(self._ledger.nics) - keep_nics:
+            await self.detach(nic_id)
+            removed.append(f"NIC {tap_name(nic_id)}")
+        for network_id in set(self._ledger.networks) - keep_networks:
+            await self.remove_network(network_id)
+            removed.append(f"network {managed_bridge(network_id)}")
+        return removed
+
+    # ------------------------------------------------------------------ the server
+
+    async def _serve(self, entry: NicEntry, *, rewire: bool) -> None:
+        """Have the kernel's part as `entry` says and the server's as the document says."""
+        document = self._documents[entry.nic_id]
+        for last in (False, True):
+            link = await self._ensure_link()
+            missing = entry.nic_id not in self._served
+            descriptors = []
+            if rewire or missing:
+                descriptors = await self._worker.run(
+                    Wire(
+                        nic_id=entry.nic_id,
+                        tap=entry.tap,
+                        mtu=entry.mtu,
+                        dhcp=entry.dhcp,
+                        listeners=missing,
+                    )
+                )
+            try:
+                await link.ask(
+                    Serve(document=_sealed(document, entry), sockets=len(descriptors)),
+                    descriptors,
+                )
+            except ServerGoneError as error:
+                if last:
+                    raise NetworkError(
+                        "internal",
+                        "The metadata server ended while it was asked to serve a NIC. "
+                        f"{self._log_path} has its last words.",
+                    ) from error
+            else:
+                self._served.add(entry.nic_id)
+                return
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    async def _ensure_link(self) -> ServerLink:
+        async with self._linking:
+            if self._link is not None and self._link.open:
+                return self._link
+            if self._link is not None:
+                self._link.close()
+            self._link = None
+            self._link = await open_link(
+                control_path=self._control_path,
+                log_path=self._log_path,
+                user=self._user,
+                spawn=self._spawn,
+                on_change=self._changed,
+            )
+            self._served = set(self._link.nics)
+            for status in self._link.nics.values():
+                self._note(status)
+            return self._link
+
+    async def _keep(self) -> None:
+        """After a death of the server: start it again and hand it every document."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                link = await self._ensure_link()
+                await self._serve_again()
+                await link.ended()
+                log.warning("the metadata server is gone")
+            except NetworkError as error:
+                log.warning("metadata is not served as it should be", reason=error.message)
+            failures = 0 if loop.time() - began > _STEADY_S else failures + 1
+            await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+
+    async def _serve_again(self) -> None:
+        for nic_id in list(self._documents):
+            async with self._turn:
+                entry = self._ledger.nics.get(nic_id)
+                if entry is None or nic_id in self._served or nic_id not in self._documents:
+                    continue
+                try:
+                    await self._serve(entry, rewire=True)
+                except NetworkError as error:
+                    # A guest that has stopped meanwhile must not keep the others waiting.
+                    log.warning("NIC is not served", nic_id=nic_id, reason=error.message)
+
+    def _changed(self, change: StateChanged) -> None:
+        self._note(NicStatus(nic_id=change.nic_id, state=change.state, done=change.done))
+
+    def _note(self, status: NicStatus) -> None:
+        entry = self._ledger.nics.get(status.nic_id)
+        if entry is None or status.state == "not_asked":
+            return
+        if status.state == "sealed" and not entry.sealed:
+            self._ledger.note_nic(msgspec.structs.replace(entry, sealed=True))
+        self._on_state(status.nic_id, status.state, status.done)
+
+
+def _dhcp_mode(document: NicDocument) -> DhcpMode:
+    return "take" if document.lease is not None else "watch"
+
+
+def _sealed(document: NicDocument, entry: NicEntry) -> NicDocument:
+    return msgspec.structs.replace(document, sealed=document.sealed or entry.sealed)
