@@ -1,0 +1,260 @@
+"""The private PostgreSQL and Redis: on unix sockets only, gone with whoever started them."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from portal.embedded.processes import (
+    Account,
+    EmbeddedError,
+    own_folder,
+    program,
+    run_quietly,
+    service_account,
+    stop_group,
+)
+
+_LONGEST_SOCKET_PATH = 100
+_START_S = 30
+
+
+def _socket_folder(data: Path, name: str, account: Account) -> Path:
+    """Where the socket goes: below the data, or in /tmp when that path is too long for one."""
+    folder = data / "run" / name
+    if len(str(folder)) > _LONGEST_SOCKET_PATH - 20:
+        key = hashlib.sha256(str(data).encode()).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"basalt-{key}-{name}"
+        if folder.exists() and folder.stat().st_uid != account.ids[0]:
+            raise EmbeddedError(f"{folder} belongs to somebody else. Choose a shorter --data DIR.")
+    return own_folder(folder, account)
+
+
+class Postgres:
+    """A cluster of its own in DATA/postgres, with the database `basalt`."""
+
+    def __init__(self, data: Path, *, durable: bool = True) -> None:
+        self.account = service_account("postgres")
+        self.folder = data / "postgres"
+        self.socket_folder = _socket_folder(data, "postgres", self.account)
+        self.log = data / "log" / "postgres.log"
+        self.durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql:///basalt?host={self.socket_folder}&user=basalt"
+
+    def start(self) -> None:
+        """Ready when this returns. Raises EmbeddedError."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(self.folder, self.account)
+        if not (self.folder / "PG_VERSION").exists():
+            self._initialise()
+        # A cluster that was killed left its pid; PostgreSQL checks itself whether that lives.
+        command = [
+            *self.account.prefix(die_with_parent="INT"),
+            self._program("postgres"),
+            "-D",
+            str(self.folder),
+            "-k",
+            str(self.socket_folder),
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "max_connections=200",
+            "-c",
+            "unix_socket_permissions=0700",
+        ]
+        if not self.durable:
+            command += [
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+                "-c",
+                "full_page_writes=off",
+            ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait()
+        self._make_database()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            stop_group(self._process, first=signal.SIGINT, seconds=20)
+            self._process = None
+
+    def _initialise(self) -> None:
+        run_quietly(
+            [
+                *self.account.prefix(die_with_parent=None),
+                self._program("initdb"),
+                "-D",
+                str(self.folder),
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            ],
+            what="Making the private PostgreSQL",
+            cwd=Path("/"),
+        )
+
+    def _wait(self) -> None:
+        end = time.monotonic() + _START_S
+        ready = [self._program("pg_isready"), "-q", "-h", str(self.socket_folder)]
+        while subprocess.run(ready, check=False).returncode != 0:
+            if self._process is None or self._process.poll() is not None:
+                raise EmbeddedError(f"PostgreSQL did not start; {self.log} says why.")
+            if time.monotonic() > end:
+                raise EmbeddedError(f"PostgreSQL is not ready after {_START_S} s; see {self.log}.")
+            time.sleep(0.05)
+
+    def _make_database(self) -> None:
+        import psycopg
+
+        conninfo = f"host={self.socket_folder} user=postgres dbname=postgres"
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname='basalt'").fetchone():
+                connection.execute("CREATE ROLE basalt LOGIN CREATEDB")
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname='basalt'")
+            if not found.fetchone():
+                connection.execute("CREATE DATABASE basalt OWNER basalt")
+
+    def _program(self, name: str) -> str:
+        folders = sorted(
+            (str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")),
+            key=lambda path: int(path.split("/")[-2]),
+            reverse=True,
+        )
+        for folder in folders:
+            candidate = Path(folder) / name
+            if candidate.exists():
+                return str(candidate)
+        return program(name)
+
+
+class Redis:
+    """A Redis of its own in DATA/redis, which keeps its queue over a restart."""
+
+    def __init__(self, data: Path, *, durable: bool = True) -> None:
+        self.account = service_account("redis")
+        self.folder = data / "redis"
+        self.socket = _socket_folder(data, "redis", self.account) / "redis.sock"
+        self.log = data / "log" / "redis.log"
+        self.durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Ready when this returns. Raises EmbeddedError."""
+        import redis
+
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(self.folder, self.account)
+        self.socket.unlink(missing_ok=True)
+        command = [
+            *self.account.prefix(die_with_parent="TERM"),
+            program("redis-server", "/usr/bin", "/usr/sbin"),
+            *("--port", "0"),
+            *("--unixsocket", str(self.socket)),
+            *("--unixsocketperm", "700"),
+            *("--dir", str(self.folder)),
+            *("--appendonly", "yes" if self.durable else "no"),
+            *("--save", ""),
+            *("--daemonize", "no"),
+        ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        client = redis.Redis(unix_socket_path=str(self.socket))
+        end = time.monotonic() + _START_S
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.RedisError as error:
+                if self._process.poll() is not None:
+                    raise EmbeddedError(f"Redis did not start; {self.log} says why.") from error
+                if time.monotonic() > end:
+                    raise EmbeddedError(f"Redis is not ready; see {self.log}.") from error
+                time.sleep(0.05)
+        client.close()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            stop_group(self._process, first=signal.SIGTERM, seconds=10)
+            self._process = None
+            self.socket.unlink(missing_ok=True)
+
+
+class Libvirt:
+    """libvirt's daemons, where no systemd runs them. Only what we started do we stop."""
+
+    def __init__(self, data: Path) -> None:
+        self.log = data / "log" / "libvirt.log"
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """libvirt answers when this returns. Raises EmbeddedError."""
+        if self._answers():
+            return
+        if Path("/run/systemd/system").exists():
+            run_quietly(["systemctl", "start", "libvirtd"], what="Starting libvirtd")
+        else:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("virtlogd", "libvirtd"):
+                self._start(name)
+        end = time.monotonic() + _START_S
+        while not self._answers():
+            if time.monotonic() > end:
+                raise EmbeddedError(f"libvirtd does not answer; {self.log} says why.")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        for process in reversed(self._started):
+            stop_group(process, first=signal.SIGTERM, seconds=10)
+        self._started.clear()
+
+    def _start(self, name: str) -> None:
+        pid_file = Path("/run") / f"{name}.pid"
+        if pid_file.exists() and _alive(pid_file):
+            return
+        with self.log.open("ab") as log:
+            self._started.append(
+                subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "TERM", "--", program(name, "/usr/sbin")],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            )
+
+    @staticmethod
+    def _answers() -> bool:
+        done = subprocess.run(
+            ["virsh", "-q", "-c", "qemu:///system", "uri"],
+            check=False,
+            capture_output=True,
+            timeout=60,
+        )
+        return done.returncode == 0
+
+
+def _alive(pid_file: Path) -> bool:
+    try:
+        os.kill(int(pid_file.read_text().strip()), 0)
+    except (ValueError, OSError):
+        return False
+    return True
