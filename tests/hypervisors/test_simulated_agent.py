@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from consoles.services.tickets import console_ticket_create
 from hypervisors.models import ENDED, Hypervisor, Job, Status
 from hypervisors.services.join_tokens import join_token_create
 from hypervisors.sockets import in_database
-from tenants.actor import SYSTEM
-from tests.factories import SSH_KEY, ImageVersionFactory, SiteFactory
+from tenants.actor import SYSTEM, Actor
+from tests.factories import SSH_KEY, ImageVersionFactory, MembershipFactory, SiteFactory
 from tests.hypervisors.running_portal import eventually
 from vms.models import VirtualMachine
 from vms.services.creation import VmRequest, vm_create
@@ -94,3 +95,22 @@ async def test_killed_in_the_middle_of_a_creation_it_ends_it_once_after_its_rest
     there = await in_database(lambda: VirtualMachine.objects.filter(pk=vm.pk).exists())
     assert there == (done.status == Status.SUCCEEDED)
     assert (await in_database(the_host)).clone_seen_at is None
+
+
+async def test_its_console_opens_by_ticket_and_carries_bytes(agent, portal):
+    host = await eventually(the_host, seconds=20)
+    vm, job = await in_database(create_on, host, "talker")
+    await eventually(ended(job), seconds=30)
+    user = await in_database(lambda: MembershipFactory(tenant=vm.tenant).user)
+    _, secret = await in_database(
+        console_ticket_create,
+        actor=Actor(user=user),
+        vm=await in_database(VirtualMachine.objects.select_related("hypervisor").get, pk=vm.pk),
+        kind="serial",
+    )
+    async with portal.websocket(f"/console/{secret}/", origin=portal.url) as page:
+        async with asyncio.timeout(10):
+            greeting = await page.recv()
+            await page.send(b"\r")
+        assert isinstance(greeting, bytes)
+        assert greeting
