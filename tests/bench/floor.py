@@ -86,8 +86,9 @@ def boot_on_the_floor(wish: Wish, *, seconds: float) -> Moments:
             cache="writeback",
         )
         with guest:
-            guest.wait_for(CLOUD_INIT_FINISHED, seconds=seconds)
-        return moments(guest.lines)
+            # Seen before its line has come to an end, so it may be missing among the lines.
+            finished = guest.wait_for(CLOUD_INIT_FINISHED, seconds=seconds)
+            return {**moments(guest.lines), "finished": finished}
 
 
 def _hash(password: str) -> str:
