@@ -22,10 +22,17 @@ def error_body(
     code: str, message: str, fields: dict[str, list[str]] | None = None
 ) -> dict[str, Any]:
     """The body of an error answer."""
-    error: dict[str, Any] = {"code": code, "message": message}
+    error: dict[str, Any] = {"code": code, "message": _sendable(message)}
     if fields:
-        error["fields"] = fields
+        error["fields"] = {
+            _sendable(name): [_sendable(text) for text in texts] for name, texts in fields.items()
+        }
     return {"error": error}
+
+
+def _sendable(text: str) -> str:
+    # Messages quote what was sent, and JSON can carry lone surrogates, which UTF-8 can't.
+    return text.encode("utf-8", errors="replace").decode()
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:

@@ -63,7 +63,8 @@ class InScope(serializers.Field[Any, Any, Any, Any]):
 
 def rows_named(rows: "QuerySet[Any]", wanted: Any) -> list[Model]:
     """At most two rows with this id or, without regard to case, this name."""
-    if not isinstance(wanted, str) or "\x00" in wanted:
+    # Control characters and lone surrogates are in no name, and not for the database.
+    if not isinstance(wanted, str) or not wanted.isprintable():
         return []
     try:
         return list(rows.filter(pk=uuid.UUID(wanted)))

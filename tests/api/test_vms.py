@@ -1,8 +1,10 @@
 """VMs over the API, as a program with a token sees them."""
 
+import logging
 import uuid
 
 import pytest
+from structlog.stdlib import ProcessorFormatter
 
 from agent.protocol import JobError, JobFinished, VmReport
 from hypervisors.models import Job
@@ -363,3 +365,16 @@ def test_what_nobody_foresaw_is_a_500_in_the_one_shape_without_details(
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
     assert "secret" not in answer.content.decode()
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_crash_writes_no_password_into_the_log(technician, host, image, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("vms.services.creation.seal", broken)
+    technician.post("/api/v1/vms/", body(host, image))
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    ours = next(each for each in formatters if isinstance(each, ProcessorFormatter))
+    log = "".join(ours.format(record) for record in caplog.records)
+    assert "ZeroDivisionError" in log
+    assert "correct horse" not in log
