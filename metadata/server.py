@@ -1,0 +1,283 @@
+"""One NIC's listeners. Every bound here is per NIC: one noisy guest slows no other."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+import msgspec
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from metadata import ec2, openstack
+from metadata.answers import Answer, text
+from metadata.control import NicState, NicStatus
+from metadata.documents import NicDocument
+from metadata.responder import Responder
+from metadata.throttle import Throttle
+
+MOST_CONNECTIONS = 24
+CONNECTION_S = 60.0
+"""No connection lives longer, whatever it does. A guest just opens the next one."""
+_KEEP_ALIVE_S = 15.0
+_BODY_BYTES = 65_536
+_BODY_S = 10.0
+_PASSWORD_BYTES = 4096
+_TOKEN_SECONDS = 21_600
+_REQUESTS_PER_S, _REQUEST_BURST = 100.0, 400.0
+_CONNECTIONS_PER_S, _CONNECTION_BURST = 50.0, 200.0
+_DHCP_AT_ONCE = 16
+_MOST_PACKET = 2048
+_ETH_P_IP = 0x0800
+
+# What guests do is no news for the host's disk: their errors are theirs.
+_silent = logging.getLogger("metadata.guests")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+OnChange = Callable[["Nic"], None]
+
+
+class Nic:
+    """What one NIC is served, and what it has asked for so far."""
+
+    def __init__(self, document: NicDocument, on_change: OnChange) -> None:
+        self.document = document
+        self.asked = False
+        self.done = document.sealed
+        self._on_change = on_change
+        self._password = b""
+        self._responder = Responder()
+        self._requests = Throttle(per_second=_REQUESTS_PER_S, burst=_REQUEST_BURST)
+        self._connections = Throttle(per_second=_CONNECTIONS_PER_S, burst=_CONNECTION_BURST)
+        self._web = Server(self._handle)
+        self._listeners: list[asyncio.Server] = []
+        self._packets: socket.socket | None = None
+        self._holder: socket.socket | None = None
+
+    @property
+    def status(self) -> NicStatus:
+        state: NicState = "not_asked"
+        if self.document.sealed:
+            state = "sealed"
+        elif self.asked:
+            state = "served"
+        return NicStatus(nic_id=self.document.nic_id, state=state, done=self.done)
+
+    def replace(self, document: NicDocument) -> None:
+        """Serve another document from now on. A new instance starts a first boot anew."""
+        if document.instance_id != self.document.instance_id:
+            self.asked = self.done = False
+            self._password = b""
+        elif self.document.sealed or self.done:
+            # The agent may not have heard of it yet. Secrets never come back by accident.
+            document = sealed(document)
+        self.document = document
+
+    def seal(self) -> None:
+        """The first boot is over: what was secret has served."""
+        self.document = sealed(self.document)
+        self.done = True
+        self._password = b""
+
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Take over the listeners, in `Serve`'s order; former ones are closed."""
+        self.close()
+        http4, http6, packets, holder = sockets
+        loop = asyncio.get_running_loop()
+        for listener in (http4, http6):
+            listener.setblocking(False)
+            self._listeners.append(await loop.create_server(self._protocol, sock=listener))
+        packets.setblocking(False)
+        self._packets, self._holder = packets, holder
+        loop.add_reader(packets.fileno(), self._hear_packets)
+
+    def close(self) -> None:
+        """Stop serving, at once."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for connection in self._web.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        if self._packets is not None:
+            asyncio.get_running_loop().remove_reader(self._packets.fileno())
+            self._packets.close()
+            self._packets = None
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+    # ------------------------------------------------------------------ HTTP
+
+    def _protocol(self) -> asyncio.Protocol:
+        now = asyncio.get_running_loop().time()
+        if len(self._web.connections) >= MOST_CONNECTIONS or not self._connections.take(now):
+            return _Refusal()
+        return _BoundedHandler(self._web)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._requests.take(asyncio.get_running_loop().time()):
+            refused = web.Response(status=429, text="Too many requests.")
+            refused.force_close()
+            return refused
+        answer = await self._answer(request)
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers={"Content-Type": answer.content_type, "Cache-Control": "no-store"},
+        )
+
+    async def _answer(self, request: web.BaseRequest) -> Answer:
+        parts = [part for part in request.path.split("/") if part]
+        if request.method in ("GET", "HEAD"):
+            return self._look_up(parts)
+        match request.method, parts:
+            case "POST", ["basalt", "v1", "done"]:
+                return await self._first_boot_done(request)
+            case "POST", ["openstack", _, "password"]:
+                return await self._take_password(request)
+            case "PUT", ["latest", "api", "token"]:
+                return _token(request)
+        return text("Method Not Allowed", status=405)
+
+    def _look_up(self, parts: list[str]) -> Answer:
+        match parts:
+            case ["openstack", _, "password"] if not self.document.sealed:
+                answer = text(self._password.decode())
+            case ["openstack", *rest]:
+                answer = openstack.answer(self.document, rest)
+            case _:
+                answer = ec2.answer(self.document, parts)
+        if answer.status == 200 and not self.asked:
+            self.asked = True
+            self._on_change(self)
+        return answer
+
+    async def _first_boot_done(self, request: web.BaseRequest) -> Answer:
+        """cloud-init's phone_home. What it posts is read to its end and not believed: the
+        wire says who speaks, and nothing else matters."""
+        if await _body(request, _BODY_BYTES) is None:
+            return text("Content Too Large", status=413)
+        if not self.done:
+            self.seal()
+            self._on_change(self)
+        return text("ok")
+
+    async def _take_password(self, request: web.BaseRequest) -> Answer:
+        """The guest's own password, encrypted to its user's key (cloudbase-init): once."""
+        body = await _body(request, _PASSWORD_BYTES)
+        if body is None:
+            return text("Content Too Large", status=413)
+        if self._password or self.document.sealed:
+            return text("Conflict", status=409)
+        if not body.isascii():
+            return text("Bad Request", status=400)
+        self._password = body
+        return text("")
+
+    # ------------------------------------------------------------------ DHCP
+
+    def _hear_packets(self) -> None:
+        for _ in range(_DHCP_AT_ONCE):
+            if self._packets is None:
+                return
+            try:
+                packet, _address = self._packets.recvfrom(_MOST_PACKET)
+            except OSError:
+                return
+            now = asyncio.get_running_loop().time()
+            reply = self._responder.hear(packet, self.document, now=now)
+            if reply is None:
+                continue
+            link = self._packets.getsockname()[0]
+            try:
+                self._packets.sendto(reply.packet, (link, _ETH_P_IP, 0, 0, reply.mac))
+            except OSError:
+                # The wire is full or gone; the guest asks again.
+                return
+
+
+def sealed(document: NicDocument) -> NicDocument:
+    """The document without what is secret."""
+    return msgspec.structs.replace(document, sealed=True, user_data=None, vendor_data=None)
+
+
+async def _body(request: web.BaseRequest, limit: int) -> bytes | None:
+    """The request's body, or None when it is too long or takes too long."""
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_S):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    return None
+    except TimeoutError:
+        return None
+    return body
+
+
+def _token(request: web.BaseRequest) -> Answer:
+    """IMDSv2, for SDKs. The wire is the proof here, so any token is as good as another."""
+    if "X-Forwarded-For" in request.headers:
+        # Through a proxy: the form is there to keep exactly those out.
+        return text("Forbidden", status=403)
+    asked = request.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 6):
+        return text("Bad Request", status=400)
+    if not 1 <= int(asked) <= _TOKEN_SECONDS:
+        return text("Bad Request", status=400)
+    return text("basalt")
+
+
+class _NoAccessLog(AbstractAccessLogger):
+    """Nothing is written for what a guest asks."""
+
+    @property
+    def enabled(self) -> bool:
+        return False
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Never called while `enabled` is False."""
+
+
+class _BoundedHandler(RequestHandler):
+    """aiohttp's connection, with an end that no guest can put off."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_KEEP_ALIVE_S,
+            tcp_keepalive=False,
+            logger=_silent,
+            access_log=_silent,
+            access_log_class=_NoAccessLog,
+            max_line_size=2048,
+            max_headers=64,
+            max_field_size=4096,
+            lingering_time=0,
+            read_bufsize=_BODY_BYTES,
+            auto_decompress=False,
+        )
+        self._end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if isinstance(transport, asyncio.Transport):
+            self._end = self._loop.call_later(CONNECTION_S, transport.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
+
+
+class _Refusal(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
