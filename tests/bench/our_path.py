@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from tests.bench.floor import SCRIPT, Wish
+from tests.bench.floor import CUSTOMER_DATA, Wish
 from tests.bench.marks import MARKS, Moments, moments
 from tests.bench.portal import Portal, PortalError
 
@@ -94,7 +94,7 @@ def boot_on_our_path(
             "username": "bench",
             "password": wish.password,
             "ssh_keys": [wish.ssh_key],
-            "user_data": SCRIPT,
+            "user_data": CUSTOMER_DATA,
         },
     )
     answered = time.monotonic() - began
