@@ -1,14 +1,11 @@
 """Creating a VM: what is refused, in which words, and what stands in the rows after."""
 
 import dataclasses
-import threading
-import uuid
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from django.db import connection, connections
+from django.db import connection
 
 from agent.protocol import CreateVm, open_sealed
 from hypervisors.models import Job, Status
@@ -241,63 +238,3 @@ def test_windows_line_ends_of_a_text_area_do_not_reach_the_guest(host):
     _, words = job_take_for_sending(job.id)
     plain = open_sealed(host.seal_private, words.guest.sealed_secrets, purpose=f"vm:{vm.id}")
     assert msgspec.msgpack.decode(plain)["user_data"] == "#!/bin/sh\necho\n"
-
-
-def both(*calls: Callable[[], Any]) -> list[Any]:
-    """Results, or errors, of calls made at the same time on connections of their own."""
-    start, results = threading.Barrier(len(calls)), [None] * len(calls)
-
-    def run(index: int, call: Callable[[], Any]) -> None:
-        start.wait()
-        try:
-            results[index] = call()
-        except RuleError as error:
-            results[index] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_creations_with_one_name_on_two_hosts_one_wins(host):
-    other = HypervisorFactory(site=host.site)
-    NetworkFactory(hypervisor=other)
-    first, second = wish(), wish()
-    results = both(
-        lambda: vm_create(actor=SYSTEM, hypervisor=host, request=first),
-        lambda: vm_create(actor=SYSTEM, hypervisor=other, request=second),
-    )
-    assert sum(isinstance(result, NameTakenError) for result in results) == 1
-    assert VirtualMachine.objects.count() == Job.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_creations_that_fill_the_host_one_wins(host):
-    first, second = wish(memory_mib=20_000), wish(memory_mib=20_000, name="web-2")
-    results = both(
-        lambda: vm_create(actor=SYSTEM, hypervisor=host, request=first),
-        lambda: vm_create(actor=SYSTEM, hypervisor=host, request=second),
-    )
-    assert sum(isinstance(result, NotEnoughMemoryError) for result in results) == 1
-    assert VirtualMachine.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_many_creations_at_once_get_different_addresses(host):
-    wishes = [wish(name=f"web-{number}", memory_mib=512) for number in range(6)]
-    results = both(
-        *(
-            lambda request=request: vm_create(actor=SYSTEM, hypervisor=host, request=request)
-            for request in wishes
-        )
-    )
-    assert not [result for result in results if isinstance(result, RuleError)]
-    addresses = list(Nic.objects.values_list("address", flat=True))
-    assert len(set(addresses)) == 6
-    assert uuid.UUID(str(results[0][0].id))
