@@ -24,6 +24,8 @@ _RULES = """
         type filter hook forward priority filter - 10; policy accept;
         iifname "{bridge}" accept
         oifname "{bridge}" ct state established,related accept
+        # Nobody comes in from outside, nor from another network: this one is behind NAT.
+        oifname "{bridge}" drop
     }}
 """
 

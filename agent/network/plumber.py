@@ -87,6 +87,8 @@ class NicPlumber:
                     await link.ask(Quit())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(link.ended(), 5)
+                # The server has not the right to remove it.
+                self._control_path.unlink(missing_ok=True)
             link.close()
         await self._worker.stop()
 
