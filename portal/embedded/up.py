@@ -139,6 +139,8 @@ class _Basalt:
             *("--host", options.host, "--port", str(options.port)),
             *("--loop", "uvloop", "--ws", "websockets-sansio"),
             *("--ws-per-message-deflate", "false", "--ws-max-size", str(8 * 1024 * 1024)),
+            # A slow console can hold back the answer to a ping for a while.
+            *("--ws-ping-timeout", "60"),
             *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3"),
         ]
         self.supervisor.add(

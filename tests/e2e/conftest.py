@@ -13,7 +13,8 @@ from tests.e2e.leftovers import links
 from tests.e2e.stack import ROOT, Stack
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -35,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         if folder == Path("/tmp").resolve():
             break
         folder.chmod(folder.stat().st_mode | 0o011)
-    stack = Stack(data, _free_port())
+    stack = Stack(data, free_port())
     try:
         stack.start()
         yield stack

@@ -1,5 +1,6 @@
 """The whole of Basalt as a newcomer starts it, with `script/up`, and ways to ask it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -68,11 +69,10 @@ class Person:
         headers = {"Authorization": f"Bearer {self.api.token}", "Origin": self.api.url}
         try:
             with connect(url, additional_headers=headers, open_timeout=10) as socket:
-                try:
+                with contextlib.suppress(ConnectionClosed):
                     socket.recv(timeout=10)
-                except ConnectionClosed as closed:
-                    assert closed.rcvd is not None
-                    return closed.rcvd.code
+                if socket.close_code is not None:
+                    return socket.close_code
         except InvalidStatus as refusal:
             return refusal.response.status_code
         raise AssertionError("the console opened for a stranger")
@@ -81,8 +81,8 @@ class Person:
 class Stack:
     """A running `script/up` with this machine as its host."""
 
-    def __init__(self, data: Path, port: int) -> None:
-        self.data, self.port = data, port
+    def __init__(self, data: Path, port: int, *options: str) -> None:
+        self.data, self.port, self.options = data, port, options
         self.url = f"http://127.0.0.1:{port}"
         self.output = data.parent / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -90,9 +90,14 @@ class Stack:
     # ------------------------------------------------------------------ running it
 
     def start(self, *, seconds: float = 600) -> None:
-        with self.output.open("ab") as output:
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [ROOT / "script" / "up", "--port", str(self.port), "--data", str(self.data)],
+                [
+                    ROOT / "script" / "up",
+                    *("--port", str(self.port), "--data", str(self.data)),
+                    *self.options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -110,9 +115,14 @@ class Stack:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(120)
 
+    def move(self, port: int) -> None:
+        """The next start listens elsewhere."""
+        self.port, self.url = port, f"http://127.0.0.1:{port}"
+        self.__dict__.pop("api", None)
+
     def kill(self, name: str) -> None:
         """SIGKILL, as from a lack of memory: the program gets no last word."""
-        os.kill(self._pids()[name], signal.SIGKILL)
+        os.kill(self.pids()[name], signal.SIGKILL)
 
     def wait_until_ready(self, *, seconds: float) -> None:
         """Until the portal answers and the host is online again."""
@@ -128,7 +138,7 @@ class Stack:
             assert time.monotonic() < end, last
             time.sleep(0.3)
 
-    def _pids(self) -> dict[str, int]:
+    def pids(self) -> dict[str, int]:
         return json.loads((self.data / "run" / "processes.json").read_text())
 
     # ------------------------------------------------------------------ what is there
@@ -234,7 +244,8 @@ class Stack:
 
     def new_user(self, *, customer: str, role: str) -> Person:
         """Somebody of another customer, made as an operator would make them."""
-        email, password = f"someone@{customer.split(maxsplit=1)[0].lower()}.test", "quiet-river-stone-9"
+        password = "quiet-river-stone-9"
+        email = f"someone@{customer.split(maxsplit=1)[0].lower()}.test"
         code = (
             "from tenants.actor import SYSTEM\n"
             "from tenants.models import Tenant\n"
@@ -257,6 +268,6 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         """What the portal's own process runs with."""
-        raw = Path(f"/proc/{self._pids()['portal']}/environ").read_bytes()
+        raw = Path(f"/proc/{self.pids()['portal']}/environ").read_bytes()
         pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
         return {key.decode(): value.decode() for key, _, value in pairs}
