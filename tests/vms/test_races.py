@@ -9,7 +9,7 @@ from django.db import connections, transaction
 
 from agent.protocol import JobFinished, VmReport
 from hypervisors.models import Job, Status
-from hypervisors.services.jobs import VmBusyError, job_end, job_finished, job_take_for_sending
+from hypervisors.services.jobs import VmBusyError, job_cancel, job_finished, job_take_for_sending
 from tenants.actor import SYSTEM
 from tenants.errors import NameTakenError, RuleError
 from tests.factories import (
@@ -123,7 +123,7 @@ def test_a_wish_and_the_end_of_the_job_before_it_never_wait_for_each_other(host)
         job.refresh_from_db()
         assert job.status == Status.SUCCEEDED
         for left in Job.objects.active():
-            job_end(left, Status.CANCELLED)
+            job_cancel(job=left)
 
 
 def test_taking_a_creation_back_while_it_is_sent_ends_one_way(host):
