@@ -25,12 +25,14 @@ def encode(message: FromAgent | FromPortal) -> bytes:
 
 def decode_from_agent(data: bytes) -> FromAgent:
     """Decode what an agent sent. Raises ProtocolError."""
-    return _decode(_from_agent, data)
+    message: FromAgent = _decode(_from_agent, data)
+    return message
 
 
 def decode_from_portal(data: bytes) -> FromPortal:
     """Decode what the portal sent. Raises ProtocolError."""
-    return _decode(_from_portal, data)
+    message: FromPortal = _decode(_from_portal, data)
+    return message
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes) -> Any:
