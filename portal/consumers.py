@@ -15,7 +15,7 @@ RECHECK_S = 60.0
 SIGNED_OUT = 4401
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):
+class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """Joins the groups of all tenants the person may see. Events carry a kind and an id; what
     is behind them is asked for, and checked, as a page."""
 
@@ -66,7 +66,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         self.joined = groups
         return True
 
-    @database_sync_to_async
+    @database_sync_to_async  # type: ignore[untyped-decorator]
     def _groups(self) -> set[str] | None:
         user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
         if user is None:

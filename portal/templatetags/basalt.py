@@ -1,6 +1,7 @@
 """Tags and filters of the pages. Everything they are given is escaped."""
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -95,10 +96,8 @@ def ago(at: datetime | None, zone: str = "", never: str = "never") -> SafeString
         return format_html('<span class="muted">{}</span>', never)
     title = f"{timezone.localtime(at):%a %d %b %Y %H:%M:%S %Z}"
     if zone:
-        try:
+        with suppress(ZoneInfoNotFoundError, ValueError):
             title += f" · at the site {timezone.localtime(at, ZoneInfo(zone)):%d %b %H:%M %Z}"
-        except (ZoneInfoNotFoundError, ValueError):
-            pass
     return format_html(
         '<time class="nowrap" datetime="{}" title="{}" data-ago>{}</time>',
         at.isoformat(),

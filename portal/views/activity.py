@@ -49,8 +49,10 @@ class ActivityView(ListPage):
             "empty": (
                 "activity",
                 "Nothing has been done yet",
-                "Whatever you ask of a host is listed here, with its steps and its outcome: "
-                "creating a VM, starting it, deleting it.",
+                (
+                    "Whatever you ask of a host is listed here, with its steps and its outcome: "
+                    "creating a VM, starting it, deleting it."
+                ),
             ),
         }
 
@@ -61,12 +63,10 @@ class JobView(PageView):
 
     def get(self, request: HttpRequest, job_id: str) -> HttpResponse:
         job = self.one(jobs_for_list_unscoped(), id=job_id)
-        vm = (
-            VirtualMachine.objects.allowed(self.user, "vm.view")
-            .filter(id=job.subject_id)
-            .select_related("tenant")
-            .first()
-        )
+        vm = None
+        if job.subject_id is not None:
+            vms = VirtualMachine.objects.allowed(self.user, "vm.view").select_related("tenant")
+            vm = vms.filter(id=job.subject_id).first()
         may = self.may(job.tenant)
         failed = job.status in (Status.FAILED, Status.EXPIRED, Status.LOST, Status.CANCELLED)
         again = ""

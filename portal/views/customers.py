@@ -44,8 +44,10 @@ class CustomersView(ListPage):
             "empty": (
                 "building-community",
                 "No customer yet",
-                "A customer is a company whose servers you look after. Add the first one; then "
-                "give it a site, and the site a host.",
+                (
+                    "A customer is a company whose servers you look after. Add the first one; then "
+                    "give it a site, and the site a host."
+                ),
             ),
         }
 

@@ -61,7 +61,7 @@ def vm_matches(text: str) -> Q:
     return found
 
 
-class VmFilters(filters.FilterSet):
+class VmFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(method="search")
     customer = customer_filter()
     site = filters.ModelChoiceFilter(
@@ -81,7 +81,7 @@ class VmFilters(filters.FilterSet):
         return rows.filter(vm_matches(value.strip()))
 
 
-class HostFilters(filters.FilterSet):
+class HostFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(method="search")
     customer = customer_filter()
     site = filters.ModelChoiceFilter(queryset=sites, label="Site", empty_label="All sites")
@@ -109,7 +109,7 @@ class HostFilters(filters.FilterSet):
         return rows.filter(online=value == "true")
 
 
-class CustomerFilters(filters.FilterSet):
+class CustomerFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(field_name="name", lookup_expr="icontains")
 
     class Meta:
@@ -117,7 +117,7 @@ class CustomerFilters(filters.FilterSet):
         fields: list[str] = []
 
 
-class SiteFilters(filters.FilterSet):
+class SiteFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(method="search")
     customer = customer_filter()
 
@@ -132,7 +132,7 @@ class SiteFilters(filters.FilterSet):
         )
 
 
-class ImageFilters(filters.FilterSet):
+class ImageFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(method="search")
     retired = filters.ChoiceFilter(
         choices=[("yes", "Retired too")],
@@ -161,7 +161,7 @@ def _kinds() -> list[tuple[str, str]]:
     return list(job_kind_labels().items())
 
 
-class JobFilters(filters.FilterSet):
+class JobFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(method="search")
     customer = customer_filter()
     status = filters.ChoiceFilter(

@@ -53,8 +53,10 @@ class HostsView(ListPage):
             "empty": (
                 "server",
                 "No host yet",
-                "A host is a Debian server at a customer's site. Open the site, press “Add "
-                "host”, and run the command shown there: the host appears by itself.",
+                (
+                    "A host is a Debian server at a customer's site. Open the site, press “Add "
+                    "host”, and run the command shown there: the host appears by itself."
+                ),
             ),
         }
 

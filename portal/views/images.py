@@ -59,8 +59,11 @@ class ImagesView(ListPage):
             "empty": (
                 "package",
                 "No image yet",
-                "An image is a disk with an operating system that configures itself: a cloud "
-                "image. Give the URL and SHA-256 of Debian's, Ubuntu's or your own, or upload one.",
+                (
+                    "An image is a disk with an operating system that configures itself: a "
+                    "cloud image. Give the URL and SHA-256 of Debian's, Ubuntu's or your own, or "
+                    "upload one."
+                ),
             ),
         }
 

@@ -6,6 +6,7 @@ from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquer
 from django.db.models.functions import Coalesce
 
 from hypervisors.models import Hypervisor, Job
+from hypervisors.models.job import JobQuerySet
 from tenants.models import Site, Tenant, User
 from vms.models import VirtualMachine
 
@@ -29,7 +30,7 @@ def hosts_for_list(user: User) -> "QuerySet[Hypervisor]":
     )
 
 
-def jobs_for_list(user: User) -> "QuerySet[Job]":
+def jobs_for_list(user: User) -> JobQuerySet:
     return Job.objects.allowed(user, "job.view").select_related(
         "hypervisor", "tenant", "requested_by"
     )

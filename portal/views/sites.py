@@ -48,8 +48,10 @@ class SitesView(ListPage):
             "empty": (
                 "map-pin",
                 "No site yet",
-                "A site is a place with servers: a head office, a shop, a plant. Hosts join a "
-                "site with a one-line command that you find on its page.",
+                (
+                    "A site is a place with servers: a head office, a shop, a plant. Hosts join a "
+                    "site with a one-line command that you find on its page."
+                ),
             ),
         }
 

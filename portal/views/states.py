@@ -83,7 +83,7 @@ def host_look(host: Hypervisor) -> Look:
     if host.clone_seen_at and (timezone.now() - host.clone_seen_at).days < 1:
         return Look("warn", "copy", "Cloned", hint="A second machine uses this host's identity")
     if host.facts.get("problems"):
-        return Look("warn", "alert-triangle", "Online, with problems")
+        return Look("warn", "alert-triangle", "Has problems")
     return Look("good", "circle-check", "Online")
 
 

@@ -28,6 +28,8 @@ NUMBER = {
     "th": {"class": "d-none d-lg-table-cell text-end"},
 }
 
+NOTHING = SafeString('<span class="muted">—</span>')
+
 
 def _link(name: str, words: Any, *args: Any, css: str = "name") -> SafeString:
     return format_html('<a class="{}" href="{}">{}</a>', css, reverse(name, args=args), words)
@@ -41,7 +43,7 @@ def _place(tenant: Tenant, site: Site) -> SafeString:
     )
 
 
-class VmTable(tables.Table):
+class VmTable(tables.Table):  # type: ignore[misc]
     choose = tables.Column(
         empty_values=(),
         orderable=False,
@@ -98,9 +100,9 @@ class VmTable(tables.Table):
             seen = [address.split("/")[0] for address in nic.observed_addresses]
             found += [nic.address] if nic.address else seen[:2]
         if not found:
-            return format_html('<span class="muted">—</span>')
+            return NOTHING
         return format_html_join(
-            format_html("<br>"),
+            SafeString("<br>"),
             '<span class="mono">{}</span><button type="button" class="btn-copy" data-copy="{}" '
             'aria-label="Copy {}">{}</button>',
             [(address, address, address, icon("copy", "icon-sm")) for address in found],
@@ -126,7 +128,7 @@ class VmTable(tables.Table):
 
     def render_console(self, record: VirtualMachine) -> SafeString:
         if record.tenant_id not in getattr(self, "with_console", ()):
-            return format_html("")
+            return SafeString("")
         return format_html(
             '<a class="btn btn-ghost btn-icon btn-sm" href="{}" aria-label="Console of {}" '
             'title="Console">{}</a>',
@@ -136,7 +138,7 @@ class VmTable(tables.Table):
         )
 
 
-class HostTable(tables.Table):
+class HostTable(tables.Table):  # type: ignore[misc]
     name = tables.Column()
     online = tables.Column(verbose_name="State")
     site = tables.Column(order_by=("tenant__name", "site__name"), attrs=WIDE)
@@ -183,7 +185,7 @@ def _bar(words: str, part: float | None, whole: float | None, unit: str) -> Safe
     from portal.templatetags.basalt import fullness, percent_of
 
     if part is None or not whole:
-        return format_html('<span class="muted">—</span>')
+        return NOTHING
     percent = percent_of(part, whole)
     return format_html(
         '<div class="bar bar-thin {}" role="progressbar" aria-label="{}" aria-valuemin="0" '
@@ -198,7 +200,7 @@ def _bar(words: str, part: float | None, whole: float | None, unit: str) -> Safe
     )
 
 
-class CustomerTable(tables.Table):
+class CustomerTable(tables.Table):  # type: ignore[misc]
     name = tables.Column()
     site_count = tables.Column(verbose_name="Sites", attrs=NUMBER)
     host_count = tables.Column(verbose_name="Hosts", attrs=NUMBER)
@@ -219,7 +221,7 @@ class CustomerTable(tables.Table):
         return ago(record.created_at)
 
 
-class SiteTable(tables.Table):
+class SiteTable(tables.Table):  # type: ignore[misc]
     name = tables.Column()
     tenant = tables.Column(verbose_name="Customer", order_by="tenant__name", attrs=WIDE)
     address = tables.Column(attrs=WIDER)
@@ -241,7 +243,7 @@ class SiteTable(tables.Table):
         return _link("customer", record.tenant.name, record.tenant.slug, css="text-reset")
 
 
-class ImageTable(tables.Table):
+class ImageTable(tables.Table):  # type: ignore[misc]
     name = tables.Column()
     version = tables.Column(
         empty_values=(), orderable=False, accessor="id", verbose_name="Version", attrs=WIDE
@@ -283,7 +285,7 @@ class ImageTable(tables.Table):
     def render_version(self, record: Image) -> SafeString:
         version = self._newest(record)
         if version is None:
-            return format_html('<span class="muted">none</span>')
+            return SafeString('<span class="muted">none</span>')
         if version.state == "broken":
             return format_html(
                 '<span class="state state-bad" title="{}">{}v{} broken</span>',
@@ -301,14 +303,14 @@ class ImageTable(tables.Table):
             icon("copy", "icon-sm"),
         )
 
-    def render_source(self, record: Image) -> SafeString:
+    def render_source(self, record: Image) -> str:
         version = self._newest(record)
         if version is None:
-            return format_html('<span class="muted">—</span>')
+            return NOTHING
         if version.source == "url":
             host = version.url.split("/")[2] if version.url.count("/") > 2 else version.url
             return format_html('<span title="{}">{}</span>', version.url, host)
-        return format_html("This portal")
+        return "This portal"
 
     def render_size(self, record: Image) -> str:
         version = self._newest(record)
@@ -322,7 +324,7 @@ class ImageTable(tables.Table):
 
     def render_retire(self, record: Image) -> SafeString:
         if record.retired_at or record.tenant_id not in getattr(self, "manageable", ()):
-            return format_html("")
+            return SafeString("")
         return format_html(
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="Retire {}">Retire…</a>',
             reverse("image-retire", args=(record.id,)),
@@ -330,7 +332,7 @@ class ImageTable(tables.Table):
         )
 
 
-class JobTable(tables.Table):
+class JobTable(tables.Table):  # type: ignore[misc]
     status = tables.Column(verbose_name="Outcome")
     kind = tables.Column(verbose_name="What")
     hypervisor = tables.Column(verbose_name="Host", order_by="hypervisor__name", attrs=WIDE)

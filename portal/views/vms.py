@@ -68,8 +68,10 @@ class VmsView(ListPage):
             "empty": (
                 "device-desktop",
                 "No VM yet",
-                "A VM is made from an image, on one of your hosts, with the credentials and the "
-                "script you give. It takes a minute.",
+                (
+                    "A VM is made from an image, on one of your hosts, with the credentials and "
+                    "the script you give. It takes a minute."
+                ),
             ),
         }
 

@@ -29,11 +29,9 @@ class ResizeForm(forms.Form):
     def __init__(self, *args: Any, vm: VirtualMachine, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.vm = vm
-        self.initial |= {
-            "vcpus": vm.vcpus,
-            "memory_gib": f"{vm.memory_mib / 1024:g}",
-            "autostart": vm.autostart,
-        }
+        self.initial.update(
+            vcpus=vm.vcpus, memory_gib=f"{vm.memory_mib / 1024:g}", autostart=vm.autostart
+        )
         for disk in vm.disks.all():
             name = f"disk_{disk.id}"
             self.fields[name] = forms.IntegerField(

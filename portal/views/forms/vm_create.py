@@ -348,7 +348,7 @@ def defaults_for(user: User, place: Place, asked: Mapping[str, str]) -> dict[str
 def values_of_job(job: Job, place: Place) -> dict[str, Any]:
     """What an earlier creation asked for, but for its secrets."""
     asked = job.arguments
-    nic = next(iter(asked.get("nics", [])), {})
+    nic: dict[str, Any] = next(iter(asked.get("nics", [])), {})
     disks = asked.get("disks_gib") or [10]
     image = next(
         (each for each in place.images if str(asked.get("image", "")).startswith(each.name)), None

@@ -1,0 +1,83 @@
+"""The socket of a page: it hears of one's own tenants, and of nothing else."""
+
+import asyncio
+import json
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.models import AnonymousUser
+
+from portal import consumers
+from tenants.models import Membership
+from tenants.services.live import live_publish
+from tests.factories import MembershipFactory, VirtualMachineFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Socket:
+    """A browser's end of the live socket, as ASGI has it."""
+
+    def __init__(self, user):
+        scope = {"type": "websocket", "path": "/live/", "user": user}
+        self.end = ApplicationCommunicator(consumers.LiveConsumer.as_asgi(), scope)
+
+    async def open(self):
+        await self.end.send_input({"type": "websocket.connect"})
+        assert (await self.end.receive_output(timeout=3))["type"] == "websocket.accept"
+        return self
+
+    async def hear(self):
+        return json.loads((await self.end.receive_output(timeout=3))["text"])
+
+    async def is_silent(self, seconds):
+        return await self.end.receive_nothing(timeout=seconds)
+
+    async def close(self):
+        await self.end.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self.end.wait(timeout=3)
+
+
+@sync_to_async
+def made():
+    membership = MembershipFactory(role="customer-viewer")
+    return (
+        membership,
+        VirtualMachineFactory(),
+        VirtualMachineFactory(hypervisor__site__tenant=membership.tenant),
+    )
+
+
+@sync_to_async
+def changed(vm):
+    live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
+
+
+async def test_it_tells_of_ones_own_and_not_of_others():
+    membership, theirs, mine = await made()
+    socket = await Socket(membership.user).open()
+    # The groups are joined after the handshake is answered.
+    await asyncio.sleep(0.3)
+    await changed(theirs)
+    await changed(mine)
+    assert await socket.hear() == {"kind": "vm", "id": str(mine.id)}
+    assert await socket.is_silent(0.3)
+    await socket.close()
+
+
+async def test_it_falls_silent_when_the_membership_ends(monkeypatch):
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.2)
+    membership, _, mine = await made()
+    socket = await Socket(membership.user).open()
+    await sync_to_async(Membership.objects.all().delete)()
+    await asyncio.sleep(0.6)
+    await changed(mine)
+    assert await socket.is_silent(0.5)
+    await socket.close()
+
+
+async def test_a_stranger_is_sent_away():
+    socket = await Socket(AnonymousUser()).open()
+    closed = await socket.end.receive_output(timeout=3)
+    assert (closed["type"], closed["code"]) == ("websocket.close", consumers.SIGNED_OUT)
