@@ -134,10 +134,18 @@ def test_lists_hold_only_ones_own(owner, host):
 def test_the_schema_and_its_page_answer(api):
     schema = api.get("/api/v1/schema/?format=json")
     assert schema.status_code == 200
-    assert "/api/v1/vms/{id}/start/" in schema.json()["paths"]
+    start = schema.json()["paths"]["/api/v1/vms/{id}/start/"]["post"]
+    assert set(start["responses"]) == {"202", "default"}
     page = api.get("/api/v1/docs/")
     assert page.status_code == 200
     # The policy of the pages holds here too: no script or style in the page itself.
     assert b"<script>" not in page.content
     assert b"<style>" not in page.content
     assert b'<style nonce=""' not in page.content
+
+
+def test_the_schema_has_no_warnings(capsys):
+    from django.core.management import call_command
+
+    call_command("spectacular", "--validate", "--fail-on-warn", "--format", "openapi-json")
+    assert "Error" in capsys.readouterr().out
