@@ -1,5 +1,6 @@
 """The private PostgreSQL and Redis: on unix sockets only, gone with whoever started them."""
 
+import grp
 import hashlib
 import os
 import signal
@@ -207,6 +208,7 @@ class Libvirt:
 
     def start(self) -> None:
         """libvirt answers when this returns. Raises EmbeddedError."""
+        _give_kvm_its_group()
         if self._answers():
             return
         if Path("/run/systemd/system").exists():
@@ -250,6 +252,25 @@ class Libvirt:
             timeout=60,
         )
         return done.returncode == 0
+
+
+def _give_kvm_its_group() -> None:
+    """What udev does for /dev/kvm, where no udev runs.
+
+    libvirt remembers what QEMU can do together with whether its guests' user may open
+    /dev/kvm. Where that user may not, libvirt 9 asks QEMU again at every look-up, seconds
+    each time, whether or not KVM is ever used.
+    """
+    device = Path("/dev/kvm")
+    if Path("/run/udev/control").exists() or not device.exists():
+        return
+    try:
+        group = grp.getgrnam("kvm").gr_gid
+    except KeyError:
+        return
+    if device.stat().st_gid != group:
+        os.chown(device, -1, group)
+        device.chmod(0o660)
 
 
 def _alive(pid_file: Path) -> bool:
