@@ -62,3 +62,40 @@ def simulated_agent(settings: Settings, *, seed: int, pace: float = 1.0) -> Agen
         probe=probe,
         compose=compose,
     )
+
+
+def real_agent(settings: Settings) -> Agent:
+    """The agent of this host. Call it in the event loop."""
+    from agent.disks import LocalDisks
+    from agent.documents import DocumentWriter
+    from agent.drivers.libvirt import LibvirtDriver
+    from agent.facts import HostProbe
+    from agent.images.cache import ImageCache
+    from agent.network.plumber import NicPlumber
+    from agent.reach import reachable_folder
+
+    folder = settings.folder
+    later = _Later()
+    images = ImageCache(folder / "images", settings)
+    keys = load_keys(folder / "keys")
+    run = folder / "run"
+    run.mkdir(mode=0o711, exist_ok=True)
+    return _agent(
+        settings,
+        later,
+        driver=LibvirtDriver(settings.libvirt_uri, hypervisor_id=settings.identity.hypervisor_id),
+        plumber=NicPlumber(
+            control_path=run / "metadata.sock",
+            data_dir=folder / "metadata",
+            user=settings.metadata_user,
+            on_state=later.nic_state,
+        ),
+        images=images,
+        disks=LocalDisks(
+            folder,
+            images=images,
+            reachable=reachable_folder(folder, settings.identity.hypervisor_id),
+        ),
+        probe=HostProbe(folder),
+        compose=DocumentWriter(keys),
+    )

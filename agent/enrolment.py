@@ -10,7 +10,7 @@ from typing import Any
 
 from agent import __version__
 from agent.config import read_identity, write_identity
-from agent.keys import load_keys
+from agent.keys import HostKeys, load_keys
 from agent.protocol import VERSION
 from agent.settings import Identity
 
@@ -52,15 +52,7 @@ async def enrol(
         raise EnrolmentError(
             "portal_invalid", f"{portal!r} is not a portal's address: give one like https://…"
         )
-    data.mkdir(mode=0o711, parents=True, exist_ok=True)
-    keys = load_keys(data / "keys")
-    known = read_identity(data)
-    if known and known.portal != portal:
-        raise EnrolmentError(
-            "enrolled_elsewhere",
-            f"This folder belongs to a host that is enrolled at {known.portal}. Use another "
-            f"folder, or remove {data} once nothing there is needed any more.",
-        )
+    keys = await asyncio.to_thread(_prepare, data, portal)
     answer = await _ask(
         f"{portal}/agent/v1/enrol/",
         {
@@ -86,6 +78,18 @@ async def enrol(
         ) from error
     write_identity(data, identity)
     return identity
+
+
+def _prepare(data: Path, portal: str) -> HostKeys:
+    data.mkdir(mode=0o711, parents=True, exist_ok=True)
+    known = read_identity(data)
+    if known and known.portal != portal:
+        raise EnrolmentError(
+            "enrolled_elsewhere",
+            f"This folder belongs to a host that is enrolled at {known.portal}. Use another "
+            f"folder, or remove {data} once nothing there is needed any more.",
+        )
+    return load_keys(data / "keys")
 
 
 async def _ask(url: str, body: dict[str, Any]) -> dict[str, Any]:

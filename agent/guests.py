@@ -7,6 +7,7 @@ import structlog
 from agent.drivers.base import GuestDefinition, NicDefinition
 from agent.errors import JobFailedError
 from agent.host import Host
+from agent.network.names import tap_name
 from agent.protocol import NetworkSpec
 from agent.records import VmRecord
 
@@ -15,11 +16,6 @@ log = structlog.get_logger("agent.guests")
 _HOST_RESERVE_MIB = 256
 """Memory that guests never get: the host's own kernel, libvirt and this agent."""
 _QEMU_OVERHEAD_MIB = 64
-
-
-def tap_name(nic_id: str) -> str:
-    """The host's end of a NIC. Interface names have at most 15 characters."""
-    return "bt" + nic_id.replace("-", "")[:12]
 
 
 async def check_memory(host: Host, vm_id: str, memory_mib: int) -> None:

@@ -1,0 +1,1 @@
+"""Images on this host: fetched once, verified, then only read."""
