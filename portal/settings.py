@@ -213,7 +213,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Basalt API",
-    "DESCRIPTION": "Everything the portal's pages can do. Authorization: Bearer <token>.",
+    "DESCRIPTION": "Everything the portal's pages can do. Send `Authorization: Bearer YOUR_TOKEN`.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
