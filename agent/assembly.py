@@ -86,7 +86,7 @@ def real_agent(settings: Settings) -> Agent:
         driver=LibvirtDriver(settings.libvirt_uri, hypervisor_id=settings.identity.hypervisor_id),
         plumber=NicPlumber(
             control_path=run / "metadata.sock",
-            data_dir=folder / "metadata",
+            data_dir=folder,
             user=settings.metadata_user,
             on_state=later.nic_state,
         ),
