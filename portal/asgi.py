@@ -19,6 +19,7 @@ import consoles.routing  # noqa: E402
 import hypervisors.routing  # noqa: E402
 import portal.routing  # noqa: E402
 from portal.bodies import SMALL, BoundedBodies  # noqa: E402
+from portal.senders import may_send_images  # noqa: E402
 from portal.sockets import FirstPath  # noqa: E402
 
 # Django's ASGI handler spools bodies to Python's default folder. It may be small (a /tmp in
@@ -29,7 +30,7 @@ tempfile.tempdir = settings.FILE_UPLOAD_TEMP_DIR
 _LARGE = dict.fromkeys(
     ("/api/v1/images/upload/", "/images/upload/"), settings.BASALT_MAX_IMAGE_BYTES + SMALL
 )
-_http = BoundedBodies(_django, large=_LARGE)
+_http = BoundedBodies(_django, large=_LARGE, trusted=may_send_images)
 
 _browsers = AllowedHostsOriginValidator(
     AuthMiddlewareStack(

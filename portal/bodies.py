@@ -6,6 +6,7 @@ much may come is decided here, by path, and a full disk is named here.
 
 import errno
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tenants.api.errors import error_body
@@ -25,16 +26,25 @@ class _TooLongError(Exception):
 
 class BoundedBodies:
     """An ASGI application around another: 413 for a body over its bound, and 507 where the
-    disk is full. `large` maps the paths that take files to their bound in bytes."""
+    disk is full. `large` maps the paths that take files to their bound in bytes, for those
+    senders of whom `trusted` says so; from all others nothing large is kept."""
 
-    def __init__(self, application: Any, *, large: dict[str, int]) -> None:
-        self.application, self.large = application, large
+    def __init__(
+        self,
+        application: Any,
+        *,
+        large: dict[str, int],
+        trusted: Callable[[Any], Awaitable[bool]],
+    ) -> None:
+        self.application, self.large, self.trusted = application, large, trusted
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.application(scope, receive, send)
             return
-        limit = self.large.get(scope["path"], SMALL)
+        limit = SMALL
+        if scope["path"] in self.large and await self.trusted(scope):
+            limit = self.large[scope["path"]]
         received, started = 0, False
 
         async def bounded() -> Any:

@@ -1,5 +1,6 @@
 """The life of a job. Every move goes through `job_move`, and so through the table."""
 
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from tenants.actor import Actor
 from tenants.errors import RuleError
 from tenants.services.live import live_publish
 
+_DIGITS = re.compile(r"\d+")
 MAX_EVENTS = 500
 """Steps kept of one job. No honest job has so many, and an agent is not to fill the disk."""
 
@@ -188,7 +190,8 @@ def job_progress(*, hypervisor: Hypervisor, job_id: str, percent: int, step: str
         return
     if job.status == Status.SENT:
         job_move(job, Status.RUNNING)
-    new_step = step != job.step
+    # "Downloading the image 43 %" is the step that "… 42 %" was.
+    new_step = _DIGITS.sub("", step) != _DIGITS.sub("", job.step)
     job.progress, job.step = min(percent, 99), step[:255]
     job.save(update_fields=["progress", "step"])
     if new_step and job.events.count() < MAX_EVENTS:

@@ -24,7 +24,9 @@ async def finds_the_disk_full(scope: Any, receive: Any, send: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-async def post(application: Any, path: str, *, mib: int, announced: bool) -> tuple[int, Any]:
+async def post(
+    application: Any, path: str, *, mib: int, announced: bool, known: bool = True
+) -> tuple[int, Any]:
     left, sent = mib, []
 
     async def receive() -> dict[str, Any]:
@@ -35,8 +37,11 @@ async def post(application: Any, path: str, *, mib: int, announced: bool) -> tup
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
+    async def trusted(scope: Any) -> bool:
+        return known
+
     headers = [(b"content-length", str(mib * MIB).encode())] if announced else []
-    bounded = BoundedBodies(application, large={"/upload/": 20 * MIB})
+    bounded = BoundedBodies(application, large={"/upload/": 20 * MIB}, trusted=trusted)
     await bounded({"type": "http", "path": path, "headers": headers}, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
@@ -53,6 +58,14 @@ async def test_what_is_within_its_bound_passes(announced):
 async def test_what_is_over_it_is_a_413(path, mib, announced):
     status, body = await post(reads_everything, path, mib=mib, announced=announced)
     assert (status, json.loads(body)["error"]["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_nothing_large_is_kept_of_somebody_unknown(announced):
+    status, _ = await post(
+        reads_everything, "/upload/", mib=SMALL // MIB + 1, announced=announced, known=False
+    )
+    assert status == 413
 
 
 async def test_a_full_disk_is_a_507_with_a_next_step():
