@@ -29,19 +29,16 @@ def _tree(document: NicDocument) -> Tree:
 
 
 def _meta_data(document: NicDocument) -> Tree:
+    # Each name listed here is one request more in every first boot.
     values = {
-        "ami-id": "ami-basalt",
         "hostname": document.hostname,
         "instance-id": document.instance_id,
-        "instance-type": "basalt",
         "local-hostname": document.hostname,
-        "mac": document.mac,
     }
     address = _address(document)
     if address is not None:
         values["local-ipv4"] = address
     tree: Tree = {name: _leaf(value) for name, value in values.items()}
-    tree["placement"] = {"availability-zone": _leaf("basalt")}
     if document.ssh_keys:
         tree["public-keys"] = {
             str(number): {"openssh-key": _leaf(key)} for number, key in enumerate(document.ssh_keys)

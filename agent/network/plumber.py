@@ -92,6 +92,11 @@ class NicPlumber:
             link.close()
         await self._worker.stop()
 
+    @property
+    def server_pid(self) -> int | None:
+        """The metadata server's process, while it is there."""
+        return self._link.pid if self._link is not None and self._link.open else None
+
     # ------------------------------------------------------------------ networks
 
     async def ensure_network(self, network: NetworkSpec) -> str:

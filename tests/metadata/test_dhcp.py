@@ -4,7 +4,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metadata.dhcp import BROADCAST_MAC, Kind, MalformedError, Reply, answer, parse
@@ -143,12 +143,14 @@ def test_options_that_are_cut_off_end_the_list():
     assert parse(ip_packet(payload)).requested is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=700))
 def test_no_bytes_bring_the_parser_down(data):
     with contextlib.suppress(MalformedError):
         parse(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_options_bring_the_parser_down(options):
     payload = client_packet(Kind.DISCOVER)[28:-1] + options
@@ -156,6 +158,7 @@ def test_no_options_bring_the_parser_down(options):
         answer(parse(ip_packet(payload)), LEASE, hostname="web")
 
 
+@settings(deadline=None)
 @given(
     at=st.integers(min_value=0, max_value=280),
     value=st.integers(min_value=0, max_value=255),
@@ -168,6 +171,7 @@ def test_no_damage_on_the_way_brings_the_parser_down(at, value, cut):
         answer(parse(bytes(packet[: max(1, len(packet) - cut)])), LEASE, hostname="web")
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from([Kind.DISCOVER, Kind.REQUEST, Kind.INFORM]),
     transaction=st.integers(min_value=0, max_value=2**32 - 1),

@@ -102,7 +102,6 @@ def test_the_ec2_walk_of_cloud_init_finds_every_leaf(version):
     assert leaves["instance-id"].body.decode() == nic.instance_id
     assert leaves["local-ipv4"].body == b"10.1.2.3"
     assert leaves["public-keys/1/openssh-key"].body == b"ssh-ed25519 BBBB two"
-    assert leaves["placement/availability-zone"].body == b"basalt"
 
 
 def test_a_borrowed_address_is_not_shown_as_the_guests_own():
