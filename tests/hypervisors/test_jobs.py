@@ -139,10 +139,12 @@ def test_an_agent_cannot_fill_the_disk_with_steps(db, monkeypatch):
     monkeypatch.setattr("hypervisors.services.jobs.MAX_EVENTS", 5)
     job = JobFactory(status=Status.RUNNING)
     for number in range(20):
-        job_progress(hypervisor=job.hypervisor, job_id=str(job.pk), percent=1, step=str(number))
+        job_progress(
+            hypervisor=job.hypervisor, job_id=str(job.pk), percent=1, step="x" * (number + 1)
+        )
     assert job.events.count() == 5
     job.refresh_from_db()
-    assert job.step == "19"
+    assert job.step == "x" * 20
 
 
 # ------------------------------------------------------------------ what is sent again
