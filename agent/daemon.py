@@ -36,8 +36,11 @@ async def serve(agents: list[Agent]) -> None:
 
 async def _main(settings: Settings) -> None:
     from agent.assembly import real_agent
+    from agent.reach import leave_folder
 
     await serve([real_agent(settings)])
+    if settings.stop_guests_on_exit:
+        await asyncio.to_thread(leave_folder, settings.identity.hypervisor_id)
 
 
 def main() -> None:

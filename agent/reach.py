@@ -1,5 +1,6 @@
 """A name under which QEMU, which runs as its own user, can open the guests' disks."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -20,6 +21,7 @@ def reachable_folder(folder: Path, hypervisor_id: str) -> Path:
     wrong.
     """
     folder = folder.resolve()
+    folder.chmod(folder.stat().st_mode | 0o011)  # what is secret in it has its own rights
     if all(_passable(parent) for parent in (folder, *folder.parents)) or os.geteuid() != 0:
         return folder
     mount = _MOUNTS / hypervisor_id[:8]
@@ -39,11 +41,12 @@ def reachable_folder(folder: Path, hypervisor_id: str) -> Path:
 def leave_folder(hypervisor_id: str) -> None:
     """Undo the mount. Harmless when there is none, or while something still uses it."""
     mount = _MOUNTS / hypervisor_id[:8]
-    if not mount.is_mount():
+    if not mount.exists():
         return
     subprocess.run(["umount", str(mount)], check=False, capture_output=True)
-    if not mount.is_mount():
+    with contextlib.suppress(OSError):  # something still uses it, or another agent's is there
         mount.rmdir()
+        _MOUNTS.rmdir()
 
 
 def _passable(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import WSMsgType, web
@@ -41,6 +42,7 @@ class FakePortal:
         self.acknowledge = True
         self.refuse: Any = None
         self.streams: dict[str, asyncio.Queue[web.WebSocketResponse]] = {}
+        self.images: dict[str, Path] = {}
         self._sockets: dict[str, web.WebSocketResponse] = {}
         self._news = asyncio.Condition()
         self._runner: web.AppRunner | None = None
@@ -56,6 +58,7 @@ class FakePortal:
         app.router.add_post("/agent/v1/enrol/", self._enrol)
         app.router.add_get("/agent/v1/link/", self._link)
         app.router.add_get("/agent/v1/streams/{id}/", self._stream)
+        app.router.add_get("/agent/v1/images/{id}/", self._image)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -166,6 +169,9 @@ class FakePortal:
                 self.received.append(message)
                 self._news.notify_all()
         return socket
+
+    async def _image(self, request: web.Request) -> web.FileResponse:
+        return web.FileResponse(self.images[request.match_info["id"]])
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         stream_id = request.match_info["id"]
