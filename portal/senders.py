@@ -22,9 +22,10 @@ async def may_send_images(scope: Any) -> bool:
     take up room on the portal's disk.
     """
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    return await database_sync_to_async(_may)(
+    may: bool = await database_sync_to_async(_may)(
         headers.get(b"authorization", ""), headers.get(b"cookie", "")
     )
+    return may
 
 
 def _may(authorization: str, cookies: str) -> bool:
@@ -50,5 +51,5 @@ def _by_session(request: HttpRequest, cookies: str) -> User | AnonymousUser:
         morsel = None
     engine = import_module(settings.SESSION_ENGINE)
     request.session = engine.SessionStore(morsel.value if morsel else None)
-    user: Any = get_user(request)
+    user: User | AnonymousUser = get_user(request)
     return user
