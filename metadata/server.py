@@ -127,7 +127,11 @@ class Nic:
         return web.Response(
             status=answer.status,
             body=answer.body,
-            headers={"Content-Type": answer.content_type, "Cache-Control": "no-store"},
+            headers={
+                "Content-Type": answer.content_type,
+                "Cache-Control": "no-store",
+                "Server": "Basalt",
+            },
         )
 
     async def _answer(self, request: web.BaseRequest) -> Answer:

@@ -134,7 +134,8 @@ def _make_bridge(
 # ---------------------------------------------------- a firewall that drops what it forwards
 
 # An accepting chain does not overrule another chain's drop. Docker and iptables drop in this
-# chain, so the guests' pass has to stand in it.
+# chain, so the guests' pass has to stand in it: in words that iptables can read too, or its
+# own commands would fail from then on. What may come in was settled by our chain before.
 _FOREIGN = ("ip", "filter", "FORWARD")
 
 
@@ -148,8 +149,7 @@ def _pass_foreign_firewall(bridge: str) -> None:
         return
     chain = " ".join(_FOREIGN)
     nft.apply(
-        f'insert rule {chain} oifname "{bridge}" ct state established,related accept'
-        f' comment "{bridge}"\n'
+        f'insert rule {chain} oifname "{bridge}" accept comment "{bridge}"\n'
         f'insert rule {chain} iifname "{bridge}" accept comment "{bridge}"\n'
     )
 

@@ -253,6 +253,9 @@ class NicPlumber:
             )
             self._served = set(self._link.nics)
             for status in self._link.nics.values():
+                if status.nic_id not in self._ledger.nics:
+                    # Ours, though the note of it is lost: for the next sweep to see.
+                    self._ledger.note_nic(_lost(status.nic_id))
                 self._note(status)
             return self._link
 
@@ -298,6 +301,10 @@ class NicPlumber:
 
 def _dhcp_mode(document: NicDocument) -> DhcpMode:
     return "take" if document.lease is not None else "watch"
+
+
+def _lost(nic_id: str) -> NicEntry:
+    return NicEntry(nic_id=nic_id, tap=tap_name(nic_id), mtu=1500, dhcp="watch", instance_id="")
 
 
 def _sealed(document: NicDocument, entry: NicEntry) -> NicDocument:

@@ -10,8 +10,8 @@ from agent.network.errors import NetworkError
 from agent.network.names import managed_bridge
 from agent.network.namespaces import inside
 from agent.network.operations import CheckBridge, MakeNat, RemoveNat
-from tests.agent.network.conftest import new_id
 from tests.agent.network.namespaces import Machine
+from tests.agent.network.plumbing import new_id
 
 pytestmark = pytest.mark.root
 

@@ -12,8 +12,8 @@ import pytest
 from agent.network.errors import NetworkError
 from agent.network.plumber import tap_name
 from agent.protocol import NetworkSpec
-from tests.agent.network.conftest import Plumbing, document_of, new_id, nic_on
 from tests.agent.network.namespaces import Guest, run
+from tests.agent.network.plumbing import Plumbing, document_of, new_id, nic_on
 
 pytestmark = pytest.mark.root
 
