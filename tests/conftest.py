@@ -37,6 +37,16 @@ if HAS_DJANGO:
     django.setup()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    """Where everything is required (CI), a skipped test is a failed one."""
+    report = yield
+    if os.environ.get("BASALT_REQUIRE_ALL") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and here nothing may be: {report.longrepr}"
+    return report
+
+
 @pytest.fixture
 def media(settings: Any, tmp_path: Path) -> Path:
     """An empty MEDIA_ROOT of this test's own."""
