@@ -87,9 +87,9 @@ def test_a_guest_reaches_the_world_and_the_host_reaches_the_guest(host, guest):
 def test_making_it_again_changes_nothing(host):
     one = network()
     host.make(one)
-    before = (host.rules(), host.run("ip", "-4", "addr"))
+    before = (host.rules(), host.run("ip", "-4", "-oneline", "addr"))
     host.make(one)
-    assert (host.rules(), host.run("ip", "-4", "addr")) == before
+    assert (host.rules(), host.run("ip", "-4", "-oneline", "addr")) == before
 
 
 def test_making_it_again_repairs_what_somebody_took_away(host, guest):
