@@ -172,7 +172,7 @@ def live(context: template.Context, part: str, *events: str) -> SafeString:
     return format_html(
         'id="{}" hx-get="{}" hx-trigger="{}" hx-select="#{}" hx-swap="morph" hx-target="this"',
         part,
-        context["request"].get_full_path(),
+        context.get("here") or context["request"].get_full_path(),
         trigger,
         part,
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 
 from portal.views.base import SIGNED_IN, PageView
@@ -21,6 +22,7 @@ class AccountPage(PageView):
         person = self.user
         return self.page(
             {
+                "here": reverse("account"),
                 "profile": ProfileForm(
                     initial={"name": person.name, "time_zone": person.time_zone}
                 ),

@@ -72,7 +72,8 @@ class PageView(View):
     def page(
         self, context: dict[str, Any], *, template: str | None = None, status: int = 200
     ) -> HttpResponse:
-        """The page; or, for a part of it that asks again, the page without its frame."""
+        """The page; or, for a part of it that asks again, the page without its frame. `here` in
+        the context is the page's own address, where it answers an action on it."""
         layout = "layouts/part.html" if self.request.htmx else "layouts/page.html"  # type: ignore[attr-defined]
         return render(
             self.request,

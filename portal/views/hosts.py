@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from hypervisors.models import Hypervisor, Network
 from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
@@ -78,6 +79,7 @@ class HostPage(PageView):
         vms = vms_for_list(self.user).filter(hypervisor=host)
         return self.page(
             {
+                "here": reverse("host", args=(host.tenant.slug, host.name)),
                 "host": host,
                 "may": self.may(host.tenant),
                 "networks": networks.filter(hypervisor=host).annotate(nic_count=Count("nics")),

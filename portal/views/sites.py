@@ -7,8 +7,9 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
-from hypervisors.models import JoinToken
+from hypervisors.models import Hypervisor, JoinToken
 from hypervisors.services.join_tokens import join_command, join_token_create, join_token_revoke
 from portal.views.base import PageView, tell_form
 from portal.views.filters import SiteFilters
@@ -98,6 +99,7 @@ class SitePage(PageView):
         hosts = list(hosts_for_list(self.user).filter(site=site))
         return self.page(
             {
+                "here": reverse("site", args=(site.tenant.slug, site.slug)),
                 "site": site,
                 "may": may,
                 "hosts": hosts,
@@ -129,7 +131,7 @@ class JoinTokenCreateView(SitePage):
         form = JoinTokenForm(request.POST)
         if form.is_valid():
             try:
-                _, secret = join_token_create(
+                token, secret = join_token_create(
                     actor=self.actor,
                     site=found,
                     max_uses=form.cleaned_data["max_uses"],
@@ -141,6 +143,10 @@ class JoinTokenCreateView(SitePage):
                 return self.site_page(
                     found,
                     command=join_command(secret),
+                    arrivals_page=reverse(
+                        "join-token", args=(found.tenant.slug, found.slug, token.id)
+                    ),
+                    arrived=[],
                     hours=dict(JoinTokenForm.base_fields["hours"].choices)[  # type: ignore[attr-defined]
                         form.cleaned_data["hours"]
                     ],
@@ -148,6 +154,19 @@ class JoinTokenCreateView(SitePage):
                     open_dialog="command",
                 )
         return self.site_page(found, join=form, open_dialog="join", status=422)
+
+
+class JoinTokenView(SitePage):
+    """A part of the page: the hosts that have joined with this token so far."""
+
+    permission = "hypervisor.manage"
+    template_name = "components/arrivals.html"
+
+    def get(self, request: HttpRequest, customer: str, site: str, token_id: str) -> HttpResponse:
+        found = self.site(customer, site)
+        token = self.one(JoinToken.objects.filter(site=found), id=token_id)
+        arrived = Hypervisor.objects.filter(joined_with=token).select_related("tenant")
+        return self.page({"arrived": arrived, "max_uses": token.max_uses})
 
 
 class JoinTokenRevokeView(SitePage):

@@ -47,6 +47,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(_SITE, sites.SiteView.as_view(), name="site"),
     path(f"{_SITE}join-tokens/", sites.JoinTokenCreateView.as_view(), name="join-token-new"),
     path(
+        f"{_SITE}join-tokens/<uuid:token_id>/",
+        sites.JoinTokenView.as_view(),
+        name="join-token",
+    ),
+    path(
         f"{_SITE}join-tokens/<uuid:token_id>/revoke/",
         sites.JoinTokenRevokeView.as_view(),
         name="join-token-revoke",

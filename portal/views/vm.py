@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from hypervisors.models import Job
 from portal.views.base import PageView, tell_form
@@ -40,6 +41,7 @@ class VmPage(PageView):
         powered = vm.observed_power not in (Power.OFF, Power.CRASHED)
         return self.page(
             {
+                "here": reverse("vm", args=(vm.tenant.slug, vm.name)),
                 "vm": vm,
                 "job": job,
                 "job_event": f"job:{job.id}" if job else "",

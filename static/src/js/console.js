@@ -13,6 +13,8 @@ const again = document.getElementById("console-again");
 const ENTER = 0xff0d;
 const TAB = 0xff09;
 const RETRIES = 3;
+// The portal's "not found" and "the host refused": asking again would not help.
+const FINAL = new Set([4404, 4502]);
 
 let rfb = null;
 let tries = 0;
@@ -61,7 +63,13 @@ async function connect() {
     show("closed", text, { retry: true });
     return;
   }
-  rfb = new RFB(screen, new URL(address, window.location.href).href.replace(/^http/, "ws"));
+  // Our own socket: it is told why the portal closed it, and noVNC would not pass that on.
+  const socket = new WebSocket(new URL(address, window.location.href).href.replace(/^http/, "ws"));
+  let closed = { code: 1006, reason: "" };
+  socket.addEventListener("close", (event) => {
+    closed = event;
+  });
+  rfb = new RFB(screen, socket);
   rfb.scaleViewport = true;
   rfb.clipViewport = false;
   rfb.background = "#0b0d10";
@@ -72,7 +80,7 @@ async function connect() {
     show("connected", "");
     rfb.focus();
   });
-  rfb.addEventListener("disconnect", (event) => ended(event.detail.clean));
+  rfb.addEventListener("disconnect", () => ended(closed));
   rfb.addEventListener("securityfailure", () => {
     closing = true;
     show("closed", "The host refused the screen. Reload the page to try again.", { retry: true });
@@ -82,21 +90,21 @@ async function connect() {
   });
 }
 
-function ended(clean) {
+// `code` and `reason` are the portal's: consoles/streams.py.
+function ended({ code, reason }) {
   rfb = null;
   if (closing) return;
   tries += 1;
-  if (tries <= RETRIES) {
+  if (tries <= RETRIES && !FINAL.has(code)) {
     show("connecting", "The connection broke. Connecting again…");
     setTimeout(connect, 1000 * tries);
     return;
   }
   show(
     "closed",
-    clean
-      ? "The host closed the screen. The VM may be off: start it, then connect again."
-      : "The screen can't be reached. Check on the VM's page that it runs and that its host is " +
-          "online, then connect again.",
+    reason ||
+      "The screen can't be reached. Check on the VM's page that it runs and that its host is " +
+        "online, then connect again.",
     { retry: true },
   );
 }

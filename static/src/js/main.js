@@ -55,6 +55,14 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 });
 
+// The answer to a refused action is the page itself: its address is the page's too, so that
+// reloading shows the page again.
+const { here } = document.body.dataset;
+if (here && here !== window.location.pathname) {
+  const current = window.location.pathname;
+  if (current.startsWith(here)) window.history.replaceState(null, "", here);
+}
+
 registerForms(Alpine);
 Alpine.start();
 installCopy();
