@@ -56,3 +56,8 @@ def last_resort_lease() -> Lease:
     return Lease(
         address=LAST_RESORT_ADDRESS, prefix=LAST_RESORT_PREFIX, seconds=LAST_RESORT_SECONDS
     )
+
+
+def sealed_document(document: NicDocument) -> NicDocument:
+    """The document without what is secret: the first boot is over."""
+    return msgspec.structs.replace(document, sealed=True, user_data=None, vendor_data=None)

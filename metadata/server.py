@@ -5,7 +5,6 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-import msgspec
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_protocol import RequestHandler
@@ -14,7 +13,7 @@ from aiohttp.web_server import Server
 from metadata import ec2, openstack
 from metadata.answers import Answer, text
 from metadata.control import NicState, NicStatus
-from metadata.documents import NicDocument
+from metadata.documents import NicDocument, sealed_document
 from metadata.responder import Responder
 from metadata.throttle import Throttle
 
@@ -44,7 +43,7 @@ class Nic:
     """What one NIC is served, and what it has asked for so far."""
 
     def __init__(self, document: NicDocument, on_change: OnChange) -> None:
-        self.document = document
+        self.document = sealed_document(document) if document.sealed else document
         self.asked = False
         self.done = document.sealed
         self._on_change = on_change
@@ -71,14 +70,13 @@ class Nic:
         if document.instance_id != self.document.instance_id:
             self.asked = self.done = False
             self._password = b""
-        elif self.document.sealed or self.done:
-            # The agent may not have heard of it yet. Secrets never come back by accident.
-            document = sealed(document)
-        self.document = document
+        # The agent may not have heard of the end yet: secrets never come back by accident.
+        self.done = self.done or document.sealed
+        self.document = sealed_document(document) if self.done else document
 
     def seal(self) -> None:
         """The first boot is over: what was secret has served."""
-        self.document = sealed(self.document)
+        self.document = sealed_document(self.document)
         self.done = True
         self._password = b""
 
@@ -202,11 +200,6 @@ class Nic:
             except OSError:
                 # The wire is full or gone; the guest asks again.
                 return
-
-
-def sealed(document: NicDocument) -> NicDocument:
-    """The document without what is secret."""
-    return msgspec.structs.replace(document, sealed=True, user_data=None, vendor_data=None)
 
 
 async def _body(request: web.BaseRequest, limit: int) -> bytes | None:

@@ -24,7 +24,7 @@ from agent.network.server_link import ServerGoneError, ServerLink, open_link
 from agent.network.worker_client import NetworkWorker
 from agent.protocol import NetworkSpec, NicSpec
 from metadata.control import Forget, NicStatus, Quit, Serve, StateChanged
-from metadata.documents import NicDocument
+from metadata.documents import NicDocument, sealed_document
 
 __all__ = ["NetworkError", "NicPlumber", "bridge_name", "tap_name"]
 
@@ -308,4 +308,4 @@ def _lost(nic_id: str) -> NicEntry:
 
 
 def _sealed(document: NicDocument, entry: NicEntry) -> NicDocument:
-    return msgspec.structs.replace(document, sealed=document.sealed or entry.sealed)
+    return sealed_document(document) if document.sealed or entry.sealed else document

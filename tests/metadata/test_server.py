@@ -115,6 +115,14 @@ async def test_secrets_do_not_come_back_with_a_new_document_of_the_same_instance
     assert (await guest.ask("GET", "/latest/meta-data/hostname"))[1] == b"renamed"
 
 
+async def test_a_document_that_comes_sealed_ends_the_first_boot(guest):
+    guest.nic.replace(document(sealed=True))
+    assert guest.nic.status.done
+    assert guest.nic.document.user_data is None
+    guest.nic.replace(document())
+    assert (await guest.ask("GET", "/openstack/latest/user_data"))[0] == 404
+
+
 async def test_a_new_instance_is_served_from_the_start(guest):
     await guest.ask("POST", "/basalt/v1/done")
     guest.nic.replace(document(instance_id="6e0f3d1c-0000-4000-8000-000000000002"))
