@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     missing = [
         name for name in ("virsh", "qemu-system-x86_64", "nft", "ip") if not shutil.which(name)
     ]
@@ -29,13 +30,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         pytest.skip(f"a real host needs root and these programs: {missing or 'root'}")
     os.environ.setdefault("BASALT_IMAGE_CACHE", str(ROOT / "var" / "images"))
     links_before = links()
-    data = tmp_path_factory.mktemp("basalt") / "data"
-    data.parent.chmod(0o755)
-    # QEMU runs as a user of its own and must pass through to the disks.
-    for folder in data.parent.parents:
-        if folder == Path("/tmp").resolve():
-            break
-        folder.chmod(folder.stat().st_mode | 0o011)
+    # Not in pytest's own folder: every run closes that one, and QEMU has a user of its own.
+    folder = Path(tempfile.mkdtemp(prefix="basalt-e2e-"))
+    folder.chmod(0o755)
+    data = folder / "data"
     stack = Stack(data, free_port())
     try:
         stack.start()
@@ -43,6 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         stack.stop()
         _keep_logs(stack)
+    shutil.rmtree(folder)
     assert links() <= links_before
     processes = subprocess.run(
         ["pgrep", "-af", str(stack.data)], check=False, capture_output=True, text=True
