@@ -74,7 +74,7 @@ async def start_guest(host: Host, record: VmRecord) -> None:
         return
     host.starting.add(record.vm_id)
     try:
-        if state is None or state.power != "paused":
+        if state is None or not state.active:
             await check_memory(host, record.vm_id, record.memory_mib)
             await define_guest(host, record)
             await host.driver.start_paused(record.vm_id)
@@ -85,6 +85,7 @@ async def start_guest(host: Host, record: VmRecord) -> None:
         raise
     finally:
         host.starting.discard(record.vm_id)
+    host.problems.pop(record.vm_id, None)
     if record.start_again:
         await host.update(record.vm_id, start_again=False)
 
@@ -135,6 +136,7 @@ async def forget_guest(host: Host, record: VmRecord, *, keep_disks: bool = False
         )
     await host.disks.remove(record.vm_id)
     await asyncio.to_thread(host.records.remove, record.vm_id)
+    host.problems.pop(record.vm_id, None)
     await remove_unused_networks(host, record)
 
 

@@ -88,7 +88,7 @@ class Host:
         try:
             state = await self.driver.guest(vm_id)
         except JobFailedError:
-            return await self._report(record, power="unknown")
+            return await self._report(record, power="unknown") if record.made else None
         if state is None:
             return await self._report(record, power="off") if record.made else None
         return await self._report(

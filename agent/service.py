@@ -106,7 +106,7 @@ class Agent:
             state = states.get(record.vm_id)
             if not record.made and record.vm_id not in unfinished:
                 await self._guarded(record, "clean-up", forget_guest(host, record))
-            elif state is not None and state.power != "off":
+            elif state is not None and state.active:
                 await self._guarded(record, "plumbing", plumb_guest(host, record))
             else:
                 await self._guarded(record, "unplumbing", unplumb_guest(host, record))
@@ -138,15 +138,14 @@ class Agent:
         await asyncio.to_thread(records.set_fact, "boot_id", now)
 
     async def _guarded(self, record: VmRecord, what: str, work: Coroutine[Any, Any, None]) -> None:
-        key = f"{what} {record.vm_id}"
         try:
             async with self.host.lock(record.vm_id):
                 await work
         except Exception as error:
             log.exception(f"{what} failed", vm_id=record.vm_id)
-            self.host.problems[key] = f"VM “{record.name}”: {what} failed. {error}"
+            self.host.problems[record.vm_id] = f"VM “{record.name}”: {what} failed. {error}"
         else:
-            self.host.problems.pop(key, None)
+            self.host.problems.pop(record.vm_id, None)
 
     # ------------------------------------------------------------------ what happens
 
@@ -180,9 +179,9 @@ class Agent:
             state = await host.driver.guest(vm_id)
             if record is None or state is None:
                 return
-            if state.power == "off" and vm_id in host.plumbed:
+            if not state.active and vm_id in host.plumbed:
                 await unplumb_guest(host, record)
-            elif state.power != "off" and vm_id not in host.plumbed:
+            elif state.active and vm_id not in host.plumbed:
                 log.info("a guest was started by somebody else", vm_id=vm_id)
                 await plumb_guest(host, record)
 
@@ -213,7 +212,7 @@ class Agent:
         running = [
             record
             for record in host.records.all()
-            if record.vm_id in states and states[record.vm_id].power != "off"
+            if record.vm_id in states and states[record.vm_id].active
         ]
         await asyncio.gather(*(self._stop_guest(record) for record in running))
         for record in host.records.all():

@@ -34,6 +34,11 @@ class GuestState:
     vcpus: int
     memory_mib: int
 
+    @property
+    def active(self) -> bool:
+        """Whether it holds memory and NICs: everything but off and crashed."""
+        return self.power not in ("off", "crashed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class NicDefinition:

@@ -61,7 +61,7 @@ def _grown(record: VmRecord, job: ResizeVm) -> list[DiskSpec]:
 
 async def _must_be_off(host: Host, vm_id: str) -> None:
     state = await host.driver.guest(vm_id)
-    if state is not None and state.power not in ("off", "crashed"):
+    if state is not None and state.active:
         raise JobFailedError(
             "vm_must_be_off",
             "The VM is running, and its size can only be changed while it is off. Shut it down, "

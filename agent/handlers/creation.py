@@ -29,6 +29,8 @@ async def vm_create(host: Host, job: CreateVm, report: Report) -> None:
     if known is not None and known.made:
         await start_guest(host, known)
         return
+    # Before anything is written: a host whose libvirt is down has nothing to clean up.
+    await host.driver.guest(job.vm_id)
     record = _record(job)
     await host.save(record)
     try:

@@ -20,7 +20,7 @@ async def vm_shutdown(host: Host, job: ShutdownVm, report: Report) -> None:
     """Idempotent: shutting down a guest that is off succeeds."""
     record = host.record(job.vm_id)
     state = await host.driver.guest(job.vm_id)
-    if state is not None and state.power != "off":
+    if state is not None and state.active:
         report(20, "Asking the guest to shut down")
         await host.driver.ask_shutdown(job.vm_id)
         if not await host.driver.wait_off(job.vm_id, timeout_s=job.timeout_s):

@@ -238,6 +238,21 @@ async def test_a_guest_destroyed_behind_our_back_is_told_within_a_second(open_fo
 
 @pytest.mark.libvirt
 @pytest.mark.root
+async def test_a_connection_that_libvirtd_ends_is_made_again():
+    async with Running("qemu:///system") as running:
+        await asyncio.to_thread(_disconnect_this_process)
+        async with asyncio.timeout(15):
+            await running.driver.guests()
+        for _ in range(50):
+            if running.connections == 2:
+                break
+            await asyncio.sleep(0.1)
+        assert running.connections == 2
+        assert await running.driver.guests() == {}
+
+
+@pytest.mark.libvirt
+@pytest.mark.root
 async def test_a_nic_on_a_bridge_that_is_missing_is_a_sentence(open_folder):
     async with Running("qemu:///system") as running:
         nic = NicDefinition(
@@ -251,6 +266,28 @@ async def test_a_nic_on_a_bridge_that_is_missing_is_a_sentence(open_folder):
             assert "bridge-nowhere" in caught.value.message
         finally:
             await running.driver.undefine(wanted.vm_id)
+
+
+def _disconnect_this_process() -> None:
+    """As an operator would: libvirtd itself ends the connection of this process."""
+
+    def admin(*words: str) -> str:
+        command = ["virt-admin", "-c", "libvirtd:///system", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    clients = [
+        line.split()[0]
+        for line in admin("srv-clients-list", "libvirtd").splitlines()
+        if line.strip()[:1].isdigit()
+    ]
+    ours = [
+        client
+        for client in clients
+        if str(os.getpid()) in admin("client-info", "libvirtd", client).split()
+    ]
+    assert ours
+    for client in ours:
+        admin("client-disconnect", "libvirtd", client)
 
 
 async def _read(descriptor: int) -> bytes:

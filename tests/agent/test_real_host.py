@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -206,6 +208,32 @@ async def test_an_agent_that_stops_its_guests_starts_them_again(portal, data, tm
         )
         await portal.outcome(await portal.job(host, DeleteVm(vm_id=job.vm_id)))
         assert traces(job, data) == []
+
+
+async def test_a_guest_whose_qemu_dies_is_told_as_crashed(portal, data, tmp_path):
+    async with running(portal, data, "--stop-guests-on-exit"):
+        host = next(iter(portal.hosts))
+        job = vm_on(portal, tmp_path)
+        await portal.outcome(await portal.job(host, job))
+        pid = lines("cat", f"/run/libvirt/qemu/basalt-{job.vm_id[:8]}.pid")[0]
+        os.kill(int(pid), signal.SIGKILL)
+        await portal.power(job.vm_id, "crashed", seconds=5)
+        started = await portal.outcome(await portal.job(host, StartVm(vm_id=job.vm_id)))
+        assert (started.error, started.vm.power) == (None, "running")
+        await portal.outcome(await portal.job(host, DeleteVm(vm_id=job.vm_id)))
+        assert traces(job, data) == []
+
+
+async def test_a_host_without_libvirt_says_so_and_begins_nothing(portal, data, tmp_path):
+    nobody = f"qemu+unix:///system?socket={tmp_path / 'nobody-here'}"
+    async with running(portal, data, "--stop-guests-on-exit", "--libvirt-uri", nobody):
+        host = next(iter(portal.hosts))
+        snapshot = await portal.connected()
+        assert any("systemctl start libvirtd" in one for one in snapshot.facts.problems)
+        job = vm_on(portal, tmp_path)
+        outcome = await portal.outcome(await portal.job(host, job))
+        assert outcome.error.code == "libvirt_down"
+        assert (outcome.vm, traces(job, data)) == (None, [])
 
 
 async def test_a_folder_that_others_cannot_reach_is_lent_a_way(portal, tmp_path):

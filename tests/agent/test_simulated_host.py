@@ -16,6 +16,7 @@ from agent.protocol import (
     RebootVm,
     ResizeVm,
     ShutdownVm,
+    Snapshot,
     StartVm,
     StopVm,
     StreamRefused,
@@ -148,6 +149,23 @@ async def test_guests_outlive_the_agent(portal, tmp_path):
     async with simulated(portal, tmp_path):
         snapshot = await portal.connected()
         assert [(vm.vm_id, vm.power) for vm in snapshot.vms] == [(job.vm_id, "running")]
+
+
+async def test_a_power_cut_starts_the_guests_that_should_run(portal, tmp_path):
+    always, never = create_vm(), create_vm(name="by-hand", autostart=False)
+    async with simulated(portal, tmp_path) as agent:
+        host = agent.host.settings.identity.hypervisor_id
+        await portal.outcome(await portal.job(host, always))
+        await portal.outcome(await portal.job(host, never))
+        # What a power cut leaves: everything off, and another boot id at the next start.
+        await agent.host.driver.force_off(always.vm_id)
+        await agent.host.driver.force_off(never.vm_id)
+        agent.host.records.set_fact("boot_id", "the boot before")
+    portal.received.clear()
+    async with simulated(portal, tmp_path) as agent:
+        await portal.wait(Snapshot, lambda one: {vm.power for vm in one.vms} == {"running", "off"})
+        powers = {vm.vm_id: vm.power for vm in (await agent.host.snapshot()).vms}
+        assert powers == {always.vm_id: "running", never.vm_id: "off"}
 
 
 async def test_a_host_enrols_again_as_itself(portal, tmp_path):

@@ -38,6 +38,8 @@ _POWER: dict[int, PowerState] = {
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "paused",
 }
+_CRASHED = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED)
+"""QEMU ended by itself: killed for want of memory, say."""
 _UNDEFINE_ALL = (
     libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
     | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -168,7 +170,8 @@ class LibvirtDriver:
         sources = [libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP]
         if guest_agent_answers(domain.XMLDesc(0)):
             domain.agentSetResponseTimeout(_AGENT_TIMEOUT_S, 0)
-            sources.append(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)
+            # First: it knows the prefixes, which the host's ARP table does not.
+            sources.insert(0, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)
         found: dict[str, list[str]] = {}
         for source in sources:
             try:
@@ -178,9 +181,7 @@ class LibvirtDriver:
             for interface in interfaces.values():
                 known = found.setdefault(str(interface.get("hwaddr") or "").lower(), [])
                 for address in interface.get("addrs") or []:
-                    text = f"{address['addr']}/{address['prefix']}"
-                    if address["prefix"] and text not in known:
-                        known.append(text)
+                    _add_address(known, address["addr"], address["prefix"])
         return found
 
     # ------------------------------------------------------------------ changing
@@ -265,7 +266,7 @@ class LibvirtDriver:
         try:
             while True:
                 state = await self.guest(vm_id)
-                if state is None or state.power == "off":
+                if state is None or not state.active:
                     return True
                 left = end - asyncio.get_running_loop().time()
                 if left <= 0:
@@ -286,7 +287,7 @@ class LibvirtDriver:
 
     async def open_console(self, vm_id: str, kind: Literal["vnc", "serial"]) -> int:
         state = await self.guest(vm_id)
-        if state is None or state.power == "off":
+        if state is None or not state.active:
             raise JobFailedError("vm_must_be_on", "The VM is off: start it to see its console.")
         opener = self._open_vnc if kind == "vnc" else self._open_serial
         return await self._call(opener, vm_id)
@@ -342,17 +343,25 @@ class LibvirtDriver:
         try:
             if not self._is_ours(domain):
                 return None
-            state, memory_kib, _, vcpus, _ = domain.info()
+            _, memory_kib, _, vcpus, _ = domain.info()
+            state, reason = domain.state()
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             raise
         return GuestState(
             vm_id=domain.UUIDString(),
-            power=_POWER.get(state, "unknown"),
+            power="crashed" if (state, reason) == _CRASHED else _POWER.get(state, "unknown"),
             vcpus=vcpus,
             memory_mib=memory_kib // 1024,
         )
+
+
+def _add_address(known: list[str], address: str, prefix: int) -> None:
+    """Add it in CIDR form, unless it is known or says nothing (link-local IPv6)."""
+    if address.startswith("fe80:") or any(one.split("/")[0] == address for one in known):
+        return
+    known.append(f"{address}/{prefix or (128 if ':' in address else 32)}")
 
 
 def _version(number: int) -> str:

@@ -1,0 +1,123 @@
+"""The machine that is not there: its NICs and its facts."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.drivers.base import (
+    DriverFacts,
+)
+from agent.errors import JobFailedError
+from agent.facts import HostProbe
+from agent.protocol import (
+    Bridge,
+    HostFacts,
+    NetworkSpec,
+    NicSpec,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from metadata.documents import NicDocument
+
+SIMULATED_BRIDGES = ("br0",)
+
+
+class SimulatedPlumber:
+    """NICs without a wire: cloud-init on them ends some seconds after the start."""
+
+    def __init__(self, *, on_state: Callable[[str, str, bool], None], pace: float = 1.0) -> None:
+        self._on_state = on_state
+        self._pace = pace
+        self._nics: dict[str, asyncio.Task[None] | None] = {}
+        self._done: set[str] = set()
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def stop(self, *, terminate_server: bool) -> None:  # noqa: ARG002
+        for nic_id in list(self._nics):
+            await self.detach(nic_id)
+
+    async def ensure_network(self, network: NetworkSpec) -> str:
+        if network.kind == "bridge" and network.bridge not in SIMULATED_BRIDGES:
+            raise JobFailedError(
+                "bridge_missing",
+                f"The host has no bridge {network.bridge!r}. It has: "
+                f"{', '.join(SIMULATED_BRIDGES)}.",
+            )
+        return network.bridge or f"bn{network.network_id.replace('-', '')[:12]}"
+
+    async def remove_network(self, network_id: str) -> None:
+        """Nothing was made."""
+
+    async def attach(self, *, nic: NicSpec, tap: str, document: "NicDocument") -> None:  # noqa: ARG002
+        if nic.nic_id not in self._nics:
+            self._nics[nic.nic_id] = asyncio.create_task(self._first_boot(nic.nic_id))
+
+    async def detach(self, nic_id: str) -> None:
+        task = self._nics.pop(nic_id, None)
+        if task is not None:
+            task.cancel()
+
+    async def sweep(self, *, keep_nics: set[str], keep_networks: set[str]) -> list[str]:  # noqa: ARG002
+        return []
+
+    async def _first_boot(self, nic_id: str) -> None:
+        await asyncio.sleep(4 * self._pace)
+        self._on_state(nic_id, "served", False)
+        await asyncio.sleep(6 * self._pace)
+        self._on_state(nic_id, "sealed", True)
+
+
+class SimulatedProbe(HostProbe):
+    """Facts of a host of a plausible size, different from host to host but stable."""
+
+    def __init__(self, folder: Path, *, name: str, seed: int) -> None:
+        super().__init__(folder)
+        pick = random.Random(seed)  # noqa: S311
+        self._name = name
+        self._cpus = pick.choice([8, 16, 24, 32])
+        self._memory = pick.choice([32, 64, 128]) * 1024
+        self.disk_bytes = pick.choice([960, 1920, 3840]) * 10**9
+        self._boot_id = f"{pick.getrandbits(128):032x}"
+        self._busy = pick.uniform(5, 50)
+
+    def boot_id(self) -> str:
+        return self._boot_id
+
+    def facts(self, driver: DriverFacts, problems: list[str]) -> HostFacts:
+        return HostFacts(
+            hostname=self._name,
+            os="Simulated Debian GNU/Linux 12",
+            kernel="6.1.0-simulated",
+            architecture="x86_64",
+            cpu_model="Simulated processor",
+            cpus=self._cpus,
+            memory_mib=self._memory,
+            disk_total=self.disk_bytes,
+            accelerator=driver.accelerator,
+            libvirt=driver.libvirt,
+            qemu=driver.qemu,
+            boot_id=self._boot_id,
+            firmwares=driver.firmwares,
+            bridges=[Bridge(name=name, addresses=["192.0.2.10"]) for name in SIMULATED_BRIDGES],
+            problems=problems[:32],
+        )
+
+    def usage(self) -> Usage:
+        # A slow wave, so that charts have something to show and tests something to expect.
+        share = (time.time() / 600 + self._busy) % 1.0
+        busy = self._busy + 20 * abs(share - 0.5)
+        return Usage(
+            cpu_percent=int(busy),
+            memory_used_mib=int(self._memory * (0.2 + busy / 400)),
+            disk_used=int(self.disk_bytes * 0.1),
+            load1=round(self._cpus * busy / 100, 2),
+        )
+
+    def memory_mib(self) -> tuple[int, int]:
+        return self._memory, self._memory
