@@ -127,6 +127,8 @@ def gib(size: float | None) -> str:
     """Bytes as GiB (or TiB)."""
     if size is None:
         return "—"
+    if 0 < size < GIB / 10:
+        return f"{max(size / 1024**2, 0.1):.1f}".removesuffix(".0") + " MiB"
     amount = size / GIB
     if amount >= 10_000:
         return f"{amount / 1024:.1f} TiB"

@@ -146,8 +146,12 @@ class HostTable(tables.Table):  # type: ignore[misc]
     cpu = tables.Column(
         verbose_name="CPU", empty_values=(), orderable=False, accessor="id", attrs=WIDE
     )
-    memory = tables.Column(empty_values=(), orderable=False, accessor="id", attrs=WIDE)
-    disk = tables.Column(empty_values=(), orderable=False, accessor="id", attrs=WIDER)
+    memory = tables.Column(
+        empty_values=(), orderable=False, accessor="id", verbose_name="Memory", attrs=WIDE
+    )
+    disk = tables.Column(
+        empty_values=(), orderable=False, accessor="id", verbose_name="Disk", attrs=WIDER
+    )
     last_seen_at = tables.Column(verbose_name="Last seen", attrs=WIDER)
 
     class Meta:
@@ -251,7 +255,9 @@ class ImageTable(tables.Table):  # type: ignore[misc]
     source = tables.Column(
         empty_values=(), orderable=False, accessor="id", verbose_name="Comes from", attrs=WIDE
     )
-    size = tables.Column(empty_values=(), orderable=False, accessor="id", attrs=NUMBER)
+    size = tables.Column(
+        empty_values=(), orderable=False, accessor="id", verbose_name="Size", attrs=NUMBER
+    )
     tenant = tables.Column(empty_values=(), verbose_name="For", order_by="tenant__name", attrs=WIDE)
     created_at = tables.Column(verbose_name="Added", attrs=WIDER)
     retire = tables.Column(

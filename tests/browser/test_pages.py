@@ -1,5 +1,6 @@
 """The pages as people use them: with eyes, a keyboard, a phone, in the dark."""
 
+import hashlib
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from hypervisors.services.jobs import job_progress
 from tenants.services.live import live_publish
 from tests.browser.conftest import elsewhere, watched
 from tests.factories import JobFactory, UserFactory
-from vms.models import VirtualMachine
+from vms.models import Image, VirtualMachine
 
 ADDRESSES = [
     "dashboard",
@@ -291,6 +292,37 @@ def test_dark_light_and_automatic(new_context, technician, fleet):
     page.get_by_test_id("user-menu").click()
     page.get_by_role("button", name="Auto").click()
     expect(html).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_a_refused_upload_says_why_and_keeps_what_was_given(page, fleet, tmp_path, media):
+    wrong = tmp_path / "letter.qcow2"
+    wrong.write_bytes(b"Dear all, " * 1000)
+    page.goto("/images/upload/")
+    page.get_by_test_id("name").fill("mine")
+    page.get_by_test_id("file").set_input_files(wrong)
+    page.get_by_test_id("submit").click()
+    expect(page.locator(".field-error")).to_contain_text("disk image")
+    expect(page.get_by_test_id("name")).to_have_value("mine")
+    assert page.get_by_test_id("file").evaluate("field => field.files.length") == 1
+    page.get_by_test_id("submit").click()
+    expect(page.locator(".field-error")).to_contain_text("disk image")
+
+
+def test_an_uploaded_disk_becomes_an_image(page, fleet, tmp_path, media):
+    disk = tmp_path / "disk.raw"
+    # A partition table of the old kind: one Linux partition, and the signature at the end.
+    sector = bytearray(512)
+    sector[446:462] = bytes([0x80, 0, 2, 0, 0x83, 0, 2, 0, 1, 0, 0, 0, 0xFF, 7, 0, 0])
+    sector[510:512] = b"\x55\xaa"
+    disk.write_bytes(bytes(sector) + bytes(1024 * 1024 - 512))
+    page.goto("/images/upload/")
+    page.get_by_test_id("name").fill("mine")
+    page.get_by_test_id("file").set_input_files(disk)
+    page.get_by_test_id("submit").click()
+    page.wait_for_url("**/images/")
+    expect(page.get_by_text("mine")).to_be_visible()
+    image = Image.objects.get(name="mine")
+    assert image.latest.sha256 == hashlib.sha256(disk.read_bytes()).hexdigest()
 
 
 def test_the_join_command_is_shown_and_the_host_appears_by_itself(page, fleet):

@@ -1,6 +1,6 @@
 """Forms that bring images in."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 
@@ -37,6 +37,17 @@ class ImageForm(forms.Form):
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
         field.queryset = Tenant.objects.allowed(user, "image.manage").order_by("-kind", "name")
 
+    first_fields: ClassVar[tuple[str, ...]] = ()
+    """Shown in full width, before the others."""
+
+    @property
+    def first(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.first_fields]
+
+    @property
+    def others(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name not in self.first_fields]
+
 
 class ImageUrlForm(ImageForm):
     url = forms.CharField(
@@ -52,7 +63,8 @@ class ImageUrlForm(ImageForm):
     )
     format = forms.ChoiceField(label="Format", choices=[("qcow2", "qcow2"), ("raw", "raw")])
 
-    field_order = ("url", "sha256", "format", "name", "os", "tenant")
+    first_fields = ("url", "sha256")
+    field_order = ("url", "sha256", "name", "os", "tenant", "format")
 
 
 class ImageUploadForm(ImageForm):
@@ -65,4 +77,5 @@ class ImageUploadForm(ImageForm):
         widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false"}),
     )
 
+    first_fields = ("file", "sha256")
     field_order = ("file", "sha256", "name", "os", "tenant")

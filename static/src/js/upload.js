@@ -1,16 +1,20 @@
 // A file on its way, with how far it is. Without scripts the form is sent as usual.
 import { say } from "./copy.js";
+import { showFirstError } from "./errors.js";
 
 export function installUpload() {
-  const form = document.querySelector("form[data-upload]");
-  if (!form) return;
-  form.addEventListener("submit", (event) => {
-    const file = form.querySelector("input[type=file]");
-    if (!file.files.length) return;
-    event.preventDefault();
-    event.stopPropagation();
-    send(form, file.files[0]);
-  }, { capture: true });
+  document.addEventListener(
+    "submit",
+    (event) => {
+      const form = event.target.closest("form[data-upload]");
+      const file = form?.querySelector("input[type=file]");
+      if (!file?.files.length) return;
+      event.preventDefault();
+      event.stopPropagation();
+      send(form, file.files[0]);
+    },
+    { capture: true },
+  );
 }
 
 function send(form, file) {
@@ -32,13 +36,16 @@ function send(form, file) {
         : `${percent} % of ${(file.size / 2 ** 20).toFixed(0)} MiB sent`;
   });
   request.addEventListener("load", () => {
-    if (request.responseURL && new URL(request.responseURL).pathname !== window.location.pathname) {
-      window.location.href = request.responseURL;
+    const answer = new DOMParser().parseFromString(request.responseText, "text/html");
+    const fresh = answer.querySelector("form[data-upload]");
+    if (request.status < 400 || !fresh) {
+      window.location.href = request.status < 400 ? request.responseURL : window.location.href;
       return;
     }
-    document.open();
-    document.write(request.responseText);
-    document.close();
+    // The same form with the reasons in it; the file that was chosen stays chosen.
+    fresh.querySelector("input[type=file]").replaceWith(form.querySelector("input[type=file]"));
+    form.replaceWith(fresh);
+    showFirstError();
   });
   request.addEventListener("error", () => {
     button.disabled = false;
