@@ -43,6 +43,7 @@ class FakePortal:
         self.refuse: Any = None
         self.streams: dict[str, asyncio.Queue[web.WebSocketResponse]] = {}
         self.images: dict[str, Path] = {}
+        self.bundles: dict[str, bytes] = {}
         self._sockets: dict[str, web.WebSocketResponse] = {}
         self._news = asyncio.Condition()
         self._runner: web.AppRunner | None = None
@@ -59,6 +60,7 @@ class FakePortal:
         app.router.add_get("/agent/v1/link/", self._link)
         app.router.add_get("/agent/v1/streams/{id}/", self._stream)
         app.router.add_get("/agent/v1/images/{id}/", self._image)
+        app.router.add_get("/agent/v1/bundle/{name}", self._bundle)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -172,6 +174,9 @@ class FakePortal:
 
     async def _image(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(self.images[request.match_info["id"]])
+
+    async def _bundle(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.bundles[request.match_info["name"]])
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         stream_id = request.match_info["id"]

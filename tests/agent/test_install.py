@@ -1,5 +1,6 @@
 """What a host installs: the same bytes each time, whole, and nothing of the portal."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -11,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from agent.install.bundle import ROOT, build_bundle, write_bundle
+from tests.agent.fake_portal import fake_portal
 
+HAS_DEBIAN_PYTHON = (
+    subprocess.run(
+        ["/usr/bin/python3", "-c", "import libvirt, venv, ensurepip"],
+        check=False, capture_output=True,
+    ).returncode
+    == 0
+)  # fmt: skip
 INSTALLER = ROOT / "agent/install/install.sh.in"
 
 
@@ -66,7 +75,7 @@ def programs(tmp_path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("apt-get", "systemctl"):
-        (folder / name).write_text("#!/bin/sh\nexit 0\n")
+        (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/called\n')
         (folder / name).chmod(0o755)
     return folder
 
@@ -111,6 +120,36 @@ def test_a_bundle_that_was_changed_on_its_way_is_not_installed(programs, tmp_pat
     assert answer.returncode == 1
     assert "their SHA-256 is wrong" in answer.stderr
     assert not (programs.parent / "opt").exists()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not HAS_DEBIAN_PYTHON, reason="needs Debian's python3-libvirt and venv")
+async def test_an_install_enrols_the_host_and_starts_the_service(programs, tmp_path):
+    data, sha256 = build_bundle()
+    async with fake_portal() as portal:
+        portal.bundles[f"{sha256}.tar.gz"] = data
+
+        async def install(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return await asyncio.to_thread(
+                run_installer, programs, *arguments, origin=portal.url, sha256=sha256
+            )
+
+        first = await install("bj_good")
+        assert first.returncode == 0, first.stderr
+        assert "Enrolled as" in first.stdout
+        assert len(portal.hosts) == 1
+        assert (tmp_path / "data/agent.json").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "basalt-agent.service").exists()
+        assert "systemctl restart basalt-agent" in (tmp_path / "called").read_text()
+
+        again = await install()
+        assert again.returncode == 0, again.stderr
+        assert len(portal.hosts) == 1
+
+        portal.token = "bj_other"
+        refused = await install("bj_good")
+        assert refused.returncode == 1
+        assert "This join token is not known" in refused.stderr
 
 
 def test_half_an_installer_does_nothing(programs):
