@@ -74,14 +74,14 @@ def _with_a_portal(portal: Portal, key: str, options: argparse.Namespace) -> lis
             marks,
             _vm,
         ):
-            say(f"  finished after {marks['finished']:.1f} s")
+            _say_marks(marks)
             ours.append(marks)
             if number == 0:
                 idle = _idle_figures(portal, options.idle_seconds)
     figures += _boot_figures(medians(ours), medians(floor))
     figures += idle
     say("clicks in the browser")
-    clicks, seconds = clicks_to_a_vm(portal, name="bench-click")
+    clicks, seconds = clicks_to_a_vm(portal)
     figures.append(emit(at_most(NAME, "clicks-to-a-vm", clicks, "clicks", aim=AIM_CLICKS)))
     figures.append(emit(plain(NAME, "seconds-to-a-vm-request", seconds, "s")))
     _delete_all(portal)
@@ -96,8 +96,12 @@ def _floor(image: Path, key: str, number: int) -> Moments:
     say(f"round {number + 1}: the floor, bare QEMU")
     wish = Wish(image, f"floor-{number}", key, "correct horse 42")
     marks = boot_on_the_floor(wish, seconds=BOOT_SECONDS)
-    say(f"  finished after {marks['finished']:.1f} s")
+    _say_marks(marks)
     return marks
+
+
+def _say_marks(marks: Moments) -> None:
+    say("  " + ", ".join(f"{name} {moment:.1f}" for name, moment in marks.items()))
 
 
 def _floor_figures(floor: Moments) -> list[Figure]:
@@ -126,7 +130,7 @@ def _boot_figures(ours: Moments, floor: Moments) -> list[Figure]:
 def _idle_figures(portal: Portal, seconds: float) -> list[Figure]:
     say(f"the agent with one VM, idle, {seconds:.0f} s")
     time.sleep(SETTLE_SECONDS)
-    agent = idle_cost(the_one(portal, "-m", "agent", "run"), seconds=seconds)
+    agent = idle_cost(the_one(portal, "-m", "agent.daemon"), seconds=seconds)
     figures = [
         emit(at_most(NAME, "agent-memory", agent.memory_mib, "MiB", aim=AIM_AGENT_MIB)),
         emit(at_most(NAME, "agent-cpu", agent.cpu_percent, "%", aim=AIM_AGENT_CPU_PERCENT)),

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (str(ROOT / "script/up"),)
 STOP_SECONDS = 180.0
 READY = "Basalt is ready"
 
@@ -43,7 +44,7 @@ class Portal:
         log = self.log.open("wb")
         began = time.monotonic()
         self._process = subprocess.Popen(
-            [ROOT / "script/up", "--port", str(self.port), "--data", self.data],
+            [*COMMAND, "--port", str(self.port), "--data", self.data],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
