@@ -133,8 +133,9 @@ def _cloud_config(guest: GuestSpec, password_hash: str | None) -> dict[str, Any]
     }
     if domain:
         config["fqdn"] = guest.hostname
-    if password_hash is not None and not guest.ssh_keys:
-        config["ssh_pwauth"] = True
+    # Said either way: images differ in what they allow when nobody says anything. Whoever
+    # gives a key wants keys; the password is then for the console and sudo.
+    config["ssh_pwauth"] = password_hash is not None and not guest.ssh_keys
     return config
 
 

@@ -84,7 +84,7 @@ def test_a_user_with_a_key_has_no_password_and_may_do_everything():
             "ssh_authorized_keys": [KEY],
         }
     ]
-    assert "ssh_pwauth" not in config
+    assert config["ssh_pwauth"] is False
 
 
 def test_a_password_with_a_key_is_for_the_console():
@@ -92,7 +92,7 @@ def test_a_password_with_a_key_is_for_the_console():
     [user] = config["users"]
     assert user["lock_passwd"] is False
     assert user["hashed_passwd"] == "$6$x$y"
-    assert "ssh_pwauth" not in config
+    assert config["ssh_pwauth"] is False
 
 
 def test_a_password_alone_is_good_for_ssh_too():
