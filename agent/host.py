@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from agent.drivers.base import DiskStore, DriverFacts, GuestDriver, ImageStore, NicPlumbing
+from agent.drivers.base import (
+    DiskStore,
+    GuestDriver,
+    GuestState,
+    ImageStore,
+    NicPlumbing,
+)
 from agent.errors import JobFailedError
 from agent.facts import HostProbe
 from agent.journal import Journal
@@ -89,11 +95,7 @@ class Host:
             state = await self.driver.guest(vm_id)
         except JobFailedError:
             return await self._report(record, power="unknown") if record.made else None
-        if state is None:
-            return await self._report(record, power="off") if record.made else None
-        return await self._report(
-            record, power=state.power, vcpus=state.vcpus, memory_mib=state.memory_mib
-        )
+        return await self._report_state(record, state)
 
     async def publish(self, vm_id: str) -> None:
         """Tell the portal how the guest is now."""
@@ -103,19 +105,22 @@ class Host:
         """The full state of this host."""
         driver_facts = await self.driver.facts()
         problems = list(self.problems.values())
-        reports = []
-        for record in self.records.all():
-            report = await self.report(record.vm_id)
-            if report is not None:
-                reports.append(report)
+        reports: list[VmReport | None] = []
+        foreign = 0
         try:
+            # One question for all guests: while libvirt is away, each question waits.
+            states = await self.driver.guests()
             foreign = await self.driver.foreign_count()
         except JobFailedError:
-            foreign = 0
+            made = [record for record in self.records.all() if record.made]
+            reports += [await self._report(record, power="unknown") for record in made]
+        else:
+            for record in self.records.all():
+                reports.append(await self._report_state(record, states.get(record.vm_id)))
         return Snapshot(
             facts=await asyncio.to_thread(self.probe.facts, driver_facts, problems),
             usage=await self.usage(),
-            vms=reports,
+            vms=[report for report in reports if report is not None],
             jobs=await asyncio.to_thread(self.journal.job_ids),
             foreign_vms=foreign,
             cached_images=self.images.cached(),
@@ -124,8 +129,13 @@ class Host:
     async def usage(self) -> Usage:
         return await asyncio.to_thread(self.probe.usage)
 
-    async def driver_facts(self) -> DriverFacts:
-        return await self.driver.facts()
+    async def _report_state(self, record: VmRecord, state: GuestState | None) -> VmReport | None:
+        if state is not None:
+            return await self._report(
+                record, power=state.power, vcpus=state.vcpus, memory_mib=state.memory_mib
+            )
+        # Defined again at its next start, so a domain that is gone is a guest that is off.
+        return await self._report(record, power="off") if record.made else None
 
     async def _report(
         self, record: VmRecord, *, power: str, vcpus: int = 0, memory_mib: int = 0
