@@ -7,7 +7,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import template
-from django.conf import settings
 from django.forms import BoundField
 from django.templatetags.static import static
 from django.utils import timezone
@@ -223,9 +222,3 @@ def query(context: template.Context, **changes: Any) -> str:
             values[key] = str(value)
     encoded = values.urlencode()
     return f"?{encoded}" if encoded else "?"
-
-
-@register.simple_tag
-def origin() -> str:
-    """The portal's own address."""
-    return str(settings.BASALT_ORIGIN)

@@ -80,6 +80,7 @@ def technician(fleet: Fleet) -> User:
 def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., BrowserContext]]:
     """`new_context(width=360, scheme="dark", user=user)`: a browser, signed in or not."""
     made: list[BrowserContext] = []
+    errors: list[str] = []
 
     def make(
         *, width: int = 1280, height: int = 900, scheme: str = "light", user: User | None = None
@@ -89,6 +90,8 @@ def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., Browse
         )
         context.set_default_timeout(15_000)
         made.append(context)
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("console", lambda message: errors.extend(_refusals(message.text)))
         if user is not None:
             client = Client()
             client.force_login(user)
@@ -101,22 +104,18 @@ def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., Browse
     yield make
     for context in made:
         context.close()
+    # Errors in scripts, and what the content policy refused, are never all right.
+    assert errors == []
 
 
 @pytest.fixture
 def page(new_context: Callable[..., BrowserContext], technician: User) -> Page:
-    """A wide, light window of a signed-in technician. Errors of scripts fail the test."""
-    return watched(new_context(user=technician).new_page())
+    """A wide, light window of a signed-in technician."""
+    return new_context(user=technician).new_page()
 
 
-def watched(page: Page) -> Page:
-    """Errors in scripts and refusals by the content policy are raised where they happen."""
-    page.on("pageerror", _fail)
-    page.on(
-        "console",
-        lambda message: _fail(message.text) if "Content Security Policy" in message.text else None,
-    )
-    return page
+def _refusals(text: str) -> list[str]:
+    return [text] if "Content Security Policy" in text else []
 
 
 def elsewhere(action: Callable[[], object]) -> None:
@@ -126,7 +125,3 @@ def elsewhere(action: Callable[[], object]) -> None:
         done = threads.submit(action)
         threads.submit(connections.close_all)
         done.result(timeout=15)
-
-
-def _fail(error: object) -> None:
-    raise AssertionError(f"a script of the page failed: {error}")

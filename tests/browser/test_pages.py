@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from hypervisors.models import Hypervisor, Job, Status
 from hypervisors.services.jobs import job_progress
 from tenants.services.live import live_publish
-from tests.browser.conftest import elsewhere, watched
+from tests.browser.conftest import elsewhere
 from tests.factories import JobFactory, UserFactory
 from vms.models import Image, VirtualMachine
 
@@ -93,7 +93,7 @@ def test_signing_in_and_asking_for_a_vm_takes_three_clicks(new_context, fleet, t
     technician.save()
     # Somebody who made a VM before: the key is remembered.
     VirtualMachine.objects.update(created_by=technician)
-    page = watched(new_context().new_page())
+    page = new_context().new_page()
     page.goto("/")
     page.get_by_test_id("login-email").fill(technician.email)
     page.get_by_test_id("login-password").fill("a long enough password")
@@ -107,7 +107,7 @@ def test_signing_in_and_asking_for_a_vm_takes_three_clicks(new_context, fleet, t
 
 def test_a_wrong_password_is_said_on_the_page(new_context, db):
     user = UserFactory()
-    page = watched(new_context().new_page())
+    page = new_context().new_page()
     page.goto("/account/login/")
     page.get_by_test_id("login-email").fill(user.email)
     page.get_by_test_id("login-password").fill("not this one")
@@ -280,7 +280,7 @@ def test_many_vms_are_started_after_a_preview(page, fleet):
 
 
 def test_dark_light_and_automatic(new_context, technician, fleet):
-    page = watched(new_context(user=technician, scheme="dark").new_page())
+    page = new_context(user=technician, scheme="dark").new_page()
     page.goto("/")
     html = page.locator("html")
     expect(html).to_have_attribute("data-bs-theme", "dark")
@@ -352,7 +352,7 @@ def test_a_console_that_cant_be_reached_says_why(page, fleet):
 
 
 def test_every_page_fits_a_narrow_phone(new_context, technician, fleet):
-    page = watched(new_context(user=technician, width=360, height=740).new_page())
+    page = new_context(user=technician, width=360, height=740).new_page()
     widths = {}
     for name in ADDRESSES:
         assert page.goto(address_of(name, fleet)).status == 200
@@ -361,7 +361,7 @@ def test_every_page_fits_a_narrow_phone(new_context, technician, fleet):
 
 
 def test_the_navigation_opens_on_a_phone(new_context, technician, fleet):
-    page = watched(new_context(user=technician, width=360, height=740).new_page())
+    page = new_context(user=technician, width=360, height=740).new_page()
     page.goto("/")
     expect(page.get_by_role("link", name="Hosts", exact=True)).to_be_hidden()
     page.get_by_role("button", name="Navigation").click()

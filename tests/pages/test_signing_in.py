@@ -56,3 +56,4 @@ def test_posting_without_the_token_is_refused(db):
 
     answer = Client(enforce_csrf_checks=True).post("/account/login/", {"login": "x"})
     assert answer.status_code == 403
+    assert b"reload the page, and try again" in answer.content

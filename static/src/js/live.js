@@ -4,32 +4,25 @@
 // down, every part asks again each 10 seconds, and a small sign says so.
 
 const GATHER_MS = 150;
+// Events about one thing are few. Those about a kind ("any VM") come from the whole fleet, and
+// what listens to them is dear to ask for: at most once a second.
+const GATHER_KIND_MS = 1000;
 const POLL_MS = 10_000;
 
 export function connectLive(path, htmx) {
   const address = new URL(path, window.location.href);
   address.protocol = address.protocol.replace("http", "ws");
   const sign = document.getElementById("live-sign");
-  let waiting = new Set();
-  let timer = null;
+  const things = gatherer(htmx, GATHER_MS);
+  const kinds = gatherer(htmx, GATHER_KIND_MS);
   let poll = null;
   let tries = 0;
   let missed = false;
 
-  function announce(name) {
-    waiting.add(name);
-    timer ??= setTimeout(() => {
-      const names = waiting;
-      waiting = new Set();
-      timer = null;
-      for (const each of names) htmx.trigger(document.body, each);
-    }, GATHER_MS);
-  }
-
   function down() {
     missed = true;
     if (sign && tries > 1) sign.hidden = false;
-    poll ??= setInterval(() => announce("live:poll"), POLL_MS);
+    poll ??= setInterval(() => things("live:poll"), POLL_MS);
   }
 
   function up() {
@@ -38,7 +31,7 @@ export function connectLive(path, htmx) {
     clearInterval(poll);
     poll = null;
     // Whatever happened in the meantime was not heard.
-    if (missed) announce("live:poll");
+    if (missed) things("live:poll");
     missed = false;
     document.documentElement.dataset.live = "up";
   }
@@ -49,8 +42,8 @@ export function connectLive(path, htmx) {
     socket.addEventListener("open", up);
     socket.addEventListener("message", (event) => {
       const { kind, id } = JSON.parse(event.data);
-      announce(`live:${kind}`);
-      announce(`live:${kind}:${id}`);
+      kinds(`live:${kind}`);
+      things(`live:${kind}:${id}`);
     });
     socket.addEventListener("close", (event) => {
       document.documentElement.dataset.live = "down";
@@ -67,6 +60,26 @@ export function connectLive(path, htmx) {
   open();
   // Coming back to a tab that slept: look again at once.
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible" && missed) announce("live:poll");
+    if (document.visibilityState === "visible" && missed) things("live:poll");
   });
+}
+
+// Announces names on the body: soon after the first, and then no more often than `pause`.
+function gatherer(htmx, pause) {
+  let waiting = new Set();
+  let timer = null;
+  let last = 0;
+  return (name) => {
+    waiting.add(name);
+    timer ??= setTimeout(
+      () => {
+        const names = waiting;
+        waiting = new Set();
+        timer = null;
+        last = Date.now();
+        for (const each of names) htmx.trigger(document.body, each);
+      },
+      Math.max(GATHER_MS, last + pause - Date.now()),
+    );
+  };
 }
