@@ -1,5 +1,6 @@
 """python -m portal.embedded up | test"""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def up(
             UpOptions(
                 port=port,
                 host=host,
-                data=data.absolute(),
+                data=Path(os.environ.get("BASALT_CALLED_FROM", ""), data).absolute(),
                 fresh=fresh,
                 simulate=simulate,
                 hypervisor=not no_hypervisor,
@@ -43,10 +44,12 @@ def run_test(
     *,
     setup_seconds: int = 0,
 ) -> None:
-    """Run every check and test, or with arguments only pytest."""
+    """Run every check and test; with arguments only pytest, unless --all is among them."""
     from portal.embedded.tests import run_tests
 
-    raise typer.Exit(run_tests(arguments or [], setup_seconds=setup_seconds))
+    given = arguments or []
+    wanted = [argument for argument in given if argument != "--all"]
+    raise typer.Exit(run_tests(wanted, setup_seconds=setup_seconds, everything=wanted != given))
 
 
 if __name__ == "__main__":

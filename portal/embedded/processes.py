@@ -4,10 +4,16 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+_LARGEST_LOG_BYTES = 10 * 1024**2
+# Linux's numbers of the rights to pass through folders that are closed to an account.
+_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 
 
 class EmbeddedError(RuntimeError):
@@ -27,27 +33,47 @@ class Account:
         entry = pwd.getpwnam(self.name)
         return entry.pw_uid, entry.pw_gid
 
-    def prefix(self, *, die_with_parent: str | None) -> list[str]:
-        """A `setpriv` command line that changes to this account.
+    def prefix(self, *, die_with_parent: str | None, folder: Path) -> list[str]:
+        """A `setpriv` command line that changes to this account, which works in `folder`.
 
-        It keeps the right to pass through folders that only root may enter: the data may
-        lie in root's own home.
+        Where the way there is closed to others, as in root's own home, the account keeps the
+        right to pass. Raises EmbeddedError when nobody may give that right.
         """
         command = ["setpriv"]
         if die_with_parent:
             command += ["--pdeathsig", die_with_parent]
         if self.name is not None:
             command += [
-                "--reuid",
-                self.name,
-                "--regid",
-                self.name,
-                "--init-groups",
-                "--no-new-privs",
-                "--inh-caps=-all,+dac_read_search",
-                "--ambient-caps=-all,+dac_read_search",
+                *("--reuid", self.name, "--regid", self.name, "--init-groups", "--no-new-privs"),
+                f"--inh-caps=-all{self._right_to_pass(folder)}",
+                f"--ambient-caps=-all{self._right_to_pass(folder)}",
             ]
         return [*command, "--"] if len(command) > 1 else []
+
+    def _right_to_pass(self, folder: Path) -> str:
+        closed = next((parent for parent in folder.resolve().parents if not _open(parent)), None)
+        if closed is None:
+            return ""
+        ours = _our_capabilities()
+        for name, number in _CAPABILITIES.items():
+            if ours >> number & 1:
+                return f",+{name}"
+        raise EmbeddedError(
+            f"The account “{self.name}” may not pass through {closed}, and in this container root "
+            "can't let it. Choose a folder that it can reach: script/up --data /var/lib/basalt"
+        )
+
+
+def _open(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+def _our_capabilities() -> int:
+    """What this process may do, as a bit mask: a container's root may do less than root."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
 
 
 def service_account(name: str) -> Account:
@@ -101,6 +127,14 @@ def program(name: str, *folders: str) -> str:
     if found is None:
         raise EmbeddedError(f"The program “{name}” is not installed. Run script/up as root.")
     return found
+
+
+def open_log(path: Path) -> BinaryIO:
+    """A log to append to. One that has grown large is put aside, and the one before it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > _LARGEST_LOG_BYTES:
+        path.replace(path.with_suffix(".old.log"))
+    return path.open("ab")
 
 
 def stop_group(process: "subprocess.Popen[bytes]", *, first: int, seconds: float) -> None:

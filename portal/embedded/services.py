@@ -3,15 +3,19 @@
 import grp
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
+from portal.embedded.leftovers import MARK
 from portal.embedded.processes import (
     Account,
     EmbeddedError,
+    open_log,
     own_folder,
     program,
     run_quietly,
@@ -34,6 +38,12 @@ def _socket_folder(data: Path, name: str, account: Account) -> Path:
     return own_folder(folder, account)
 
 
+def _leave_socket_folder(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
 class Postgres:
     """A cluster of its own in DATA/postgres, with the database `basalt`."""
 
@@ -47,17 +57,15 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql:///basalt?host={self.socket_folder}&user=basalt"
+        return f"postgresql:///basalt?host={quote(str(self.socket_folder), safe='')}&user=basalt"
 
     def start(self) -> None:
         """Ready when this returns. Raises EmbeddedError."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        own_folder(self.folder, self.account)
         if not (self.folder / "PG_VERSION").exists():
             self._initialise()
         # A cluster that was killed left its pid; PostgreSQL checks itself whether that lives.
         command = [
-            *self.account.prefix(die_with_parent="INT"),
+            *self.account.prefix(die_with_parent="INT", folder=self.folder),
             self._program("postgres"),
             "-D",
             str(self.folder),
@@ -79,7 +87,7 @@ class Postgres:
                 "-c",
                 "full_page_writes=off",
             ]
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -90,22 +98,23 @@ class Postgres:
         if self._process is not None:
             stop_group(self._process, first=signal.SIGINT, seconds=20)
             self._process = None
+            _leave_socket_folder(self.socket_folder)
 
     def _initialise(self) -> None:
+        """A whole cluster or none: one that was cut off half-made is begun anew."""
+        half = self.folder.with_name("postgres.new")
+        shutil.rmtree(half, ignore_errors=True)
+        own_folder(half, self.account)
         run_quietly(
             [
-                *self.account.prefix(die_with_parent=None),
-                self._program("initdb"),
-                "-D",
-                str(self.folder),
-                "--auth=trust",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
+                *self.account.prefix(die_with_parent="TERM", folder=half),
+                *(self._program("initdb"), "-D", str(half), "--auth=trust"),
+                *("--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8"),
             ],
             what="Making the private PostgreSQL",
             cwd=Path("/"),
         )
+        half.replace(self.folder)
 
     def _wait(self) -> None:
         end = time.monotonic() + _START_S
@@ -129,15 +138,21 @@ class Postgres:
                 connection.execute("CREATE DATABASE basalt OWNER basalt")
 
     def _program(self, name: str) -> str:
-        folders = sorted(
-            (str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")),
-            key=lambda path: int(path.split("/")[-2]),
-            reverse=True,
-        )
-        for folder in folders:
-            candidate = Path(folder) / name
-            if candidate.exists():
-                return str(candidate)
+        """A program of the version that made the cluster, or of the newest for a new one."""
+        made_by = self.folder / "PG_VERSION"
+        installed = {path.parent.name: path for path in Path("/usr/lib/postgresql").glob("*/bin")}
+        if not made_by.exists():
+            newest = max(installed, key=int, default=None)
+            return str(installed[newest] / name) if newest else program(name)
+        version = made_by.read_text().strip()
+        if version in installed:
+            return str(installed[version] / name)
+        if installed:
+            raise EmbeddedError(
+                f"The data in {self.folder} was made by PostgreSQL {version}, and only "
+                f"{', '.join(sorted(installed))} is here. Install postgresql-{version}, or move "
+                "the data with pg_upgrade."
+            )
         return program(name)
 
 
@@ -154,17 +169,16 @@ class Redis:
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}"
+        return f"unix://{quote(str(self.socket))}"
 
     def start(self) -> None:
         """Ready when this returns. Raises EmbeddedError."""
         import redis
 
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         own_folder(self.folder, self.account)
         self.socket.unlink(missing_ok=True)
         command = [
-            *self.account.prefix(die_with_parent="TERM"),
+            *self.account.prefix(die_with_parent="TERM", folder=self.folder),
             program("redis-server", "/usr/bin", "/usr/sbin"),
             *("--port", "0"),
             *("--unixsocket", str(self.socket)),
@@ -174,7 +188,7 @@ class Redis:
             *("--save", ""),
             *("--daemonize", "no"),
         ]
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -197,6 +211,7 @@ class Redis:
             stop_group(self._process, first=signal.SIGTERM, seconds=10)
             self._process = None
             self.socket.unlink(missing_ok=True)
+            _leave_socket_folder(self.socket.parent)
 
 
 class Libvirt:
@@ -214,7 +229,6 @@ class Libvirt:
         if Path("/run/systemd/system").exists():
             run_quietly(["systemctl", "start", "libvirtd"], what="Starting libvirtd")
         else:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
             for name in ("virtlogd", "libvirtd"):
                 self._start(name)
         end = time.monotonic() + _START_S
@@ -232,7 +246,7 @@ class Libvirt:
         pid_file = Path("/run") / f"{name}.pid"
         if pid_file.exists() and _alive(pid_file):
             return
-        with self.log.open("ab") as log:
+        with open_log(self.log) as log:
             self._started.append(
                 subprocess.Popen(
                     ["setpriv", "--pdeathsig", "TERM", "--", program(name, "/usr/sbin")],
@@ -240,6 +254,7 @@ class Libvirt:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    env={name: value for name, value in os.environ.items() if name != MARK},
                 )
             )
 

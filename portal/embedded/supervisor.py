@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from portal.embedded.processes import stop_group
+from portal.embedded.processes import open_log, stop_group
 
 _SHORTEST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 15.0
@@ -81,8 +81,7 @@ class Supervisor:
         child.process, child.next_start = None, now + pause
 
     def _start(self, child: Child) -> None:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        with (self._logs / f"{child.name}.log").open("ab") as log:
+        with open_log(self._logs / f"{child.name}.log") as log:
             child.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "--", *child.command],
                 stdin=subprocess.DEVNULL,

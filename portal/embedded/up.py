@@ -1,31 +1,39 @@
 """What `script/up` does once the packages are there."""
 
-import fcntl
 import json
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
+from portal.embedded import guest_image
+from portal.embedded.addresses import ANY_ADDRESS, address_to_show, must_be_free, own_names
+from portal.embedded.folder import (
+    forget,
+    forget_guests,
+    has_host,
+    only_one,
+    tell_identities_the_origin,
+)
+from portal.embedded.guest_image import GuestImage
+from portal.embedded.leftovers import end_leftovers, leftovers, mark
 from portal.embedded.processes import EmbeddedError, run_quietly
 from portal.embedded.services import Libvirt, Postgres, Redis
 from portal.embedded.supervisor import Child, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GUEST_IMAGE = "debian-12"
 _READY_S = 60
 _AGENT_STOP_S = 60
-_IMAGE_MAX_AGE_HOURS = 24 * 30
+_SECONDS_TO_FORGET_A_HOST = 15
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,90 +54,114 @@ def run_up(options: UpOptions) -> int:
     """Start everything, wait for Ctrl-C, stop everything. Returns an exit status."""
     _stop_on_signals()
     try:
-        with _only_one(options.data):
+        with only_one(options.data):
             return _Basalt(options).run()
     except EmbeddedError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except StoppedError:
-        return 0
+        return 130
 
 
 class _Basalt:
     def __init__(self, options: UpOptions) -> None:
         self.options = options
         self.data = options.data
-        self.url = f"http://{_address_to_show(options.host)}:{options.port}"
+        self.url = f"http://{address_to_show(options.host)}:{options.port}"
+        # What keeps this machine from being a host, as a sentence; empty when nothing does.
         self.no_host = os.environ.get("BASALT_NO_HOST", "")
-        self.host_here = options.hypervisor and not self.no_host
-        self.simulated = options.simulate or (1 if self.no_host else 0)
         self.supervisor = Supervisor(self.data, say=_say)
         self.stops: list[Callable[[], None]] = []
+        self.remarks: list[str] = []
         self.env: dict[str, str] = {}
+        self.begun = datetime.now(tz=UTC)
+
+    @property
+    def host_here(self) -> bool:
+        return self.options.hypervisor and not self.no_host
+
+    @property
+    def simulated(self) -> int:
+        """How many hosts to simulate: one at least where this machine should be a host and
+        can't."""
+        return self.options.simulate or (1 if self.no_host else 0)
 
     def run(self) -> int:
         begun = time.monotonic()
+        ready = False
         try:
             self._start()
-        except StoppedError:
-            _say("\nStopping before it was ready.")
-            self._stop()
-            return 130
-        except BaseException:
-            self._stop()
-            raise
-        self._greet(time.monotonic() - begun)
-        try:
+            ready = True
+            self._greet(time.monotonic() - begun)
             while True:
                 self.supervisor.tend()
                 time.sleep(0.2)
         except StoppedError:
-            _say("\nStopping. Guests on this machine get a moment to shut down.")
+            _say(
+                "\nStopping. Guests on this machine get a moment to shut down."
+                if ready
+                else "\nStopping before it was ready."
+            )
         finally:
             self._stop()
         _say("Stopped. Everything is kept; script/up continues where you left.")
-        return 0
+        return 0 if ready else 130
 
     # ------------------------------------------------------------------ starting
 
     def _start(self) -> None:
-        _must_be_free(self.options.host, self.options.port)
+        if leftovers(self.data):
+            with _step("Wait for what an earlier run left"):
+                end_leftovers(self.data, also_metadata=False)
+        must_be_free(self.options.host, self.options.port)
+        mark(self.data)
+        if self.host_here:
+            self._start_libvirt()
         if self.options.fresh:
             with _step("Forget all data"):
-                _forget(self.data)
+                self._forget()
         image = self._begin_image()
         with _step("PostgreSQL and Redis"):
-            postgres, redis = Postgres(self.data), Redis(self.data)
-            self.stops.append(postgres.stop)
-            postgres.start()
-            self.stops.append(redis.stop)
-            redis.start()
-            self.env = {
-                **os.environ,
-                "DATABASE_URL": postgres.url,
-                "REDIS_URL": redis.url,
-                "BASALT_DATA_DIR": str(self.data),
-                "BASALT_ORIGIN": self.url,
-                "DJANGO_SETTINGS_MODULE": "portal.settings",
-                "PYTHONUNBUFFERED": "1",
-            }
+            self._start_services()
         with _step("Database and static files"):
             self._manage("basalt_prepare")
-            if (ROOT / "agent/install/bundle.py").exists():
-                self._bundle()
+            self._bundle()
         with _step("Portal, worker and beat"):
             self._start_portal()
-        if self.host_here:
+        arguments = self._image_arguments(image)
+        made = json.loads(
+            self._manage("basalt_bootstrap", "--hosts", str(self._hosts_to_enrol()), *arguments)
+        )
+        if self.host_here or self.simulated:
+            with _step("Hosts"):
+                self._start_hosts(made)
+
+    def _start_libvirt(self) -> None:
+        libvirt = Libvirt(self.data)
+        self.stops.append(libvirt.stop)
+        try:
             with _step("libvirt"):
-                libvirt = Libvirt(self.data)
-                self.stops.append(libvirt.stop)
                 libvirt.start()
-        if image is not None:
-            with _step(f"Guest image {GUEST_IMAGE}"):
-                self._finish_image(image)
-        made = json.loads(self._manage("basalt_bootstrap", *self._bootstrap_arguments()))
-        with _step("Hosts"):
-            self._start_hosts(made)
+        except EmbeddedError as error:
+            self.no_host = f"This machine can't run guests: {error}"
+
+    def _start_services(self) -> None:
+        postgres, redis = Postgres(self.data), Redis(self.data)
+        self.stops.append(postgres.stop)
+        postgres.start()
+        self.stops.append(redis.stop)
+        redis.start()
+        self.env = {
+            **os.environ,
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "BASALT_DATA_DIR": str(self.data),
+            "BASALT_ORIGIN": self.url,
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.options.host in ANY_ADDRESS:
+            self.env.setdefault("BASALT_EXTRA_HOSTS", json.dumps(own_names()))
 
     def _start_portal(self) -> None:
         python = sys.executable
@@ -159,40 +191,56 @@ class _Basalt:
         self._wait("The portal does not answer", self._portal_answers)
 
     def _start_hosts(self, made: dict[str, Any]) -> None:
-        _tell_identities_the_origin(self.data, self.url)
-        python = sys.executable
+        tell_identities_the_origin(self.data, self.url)
         expected = 0
         if self.host_here:
             expected += 1
-            folder = self.data / "host"
-            if not (folder / "agent.json").exists():
-                run_quietly(
-                    [
-                        *(python, "-m", "agent", "enrol", "--portal", self.url),
-                        *("--token", made["join_token"], "--data", str(folder)),
-                    ],
-                    what="Enrolling this machine as a host",
-                    env=self.env,
-                    cwd=ROOT,
-                )
-            agent = [python, "-m", "agent", "run", "--data", str(folder), "--stop-guests-on-exit"]
-            self.supervisor.add(Child("agent", agent, self._agent_env(), stop_s=_AGENT_STOP_S))
+            self._enrol(made["join_token"])
+            self.supervisor.add(
+                Child("agent", self._agent_command(), self._agent_env(), stop_s=_AGENT_STOP_S)
+            )
         if self.simulated:
             expected += self.simulated
             simulate = [
-                *(python, "-m", "agent", "simulate", "--portal", self.url),
+                *(sys.executable, "-m", "agent", "simulate", "--portal", self.url),
                 *("--token", made["join_token"], "--count", str(self.simulated)),
                 *("--data", str(self.data / "simulated")),
             ]
             self.supervisor.add(Child("simulated", simulate, self._agent_env(), stop_s=10))
-        if expected:
-            token = json.loads((self.data / "admin.json").read_text())["api_token"]
-            self._wait("The hosts do not connect", lambda: self._hosts_online(token) >= expected)
+        token = json.loads((self.data / "admin.json").read_text())["api_token"]
+        self._wait(
+            "The hosts do not connect",
+            lambda: self._hosts_online(token) >= expected,
+            seconds=_READY_S + expected / 5,
+        )
+
+    def _hosts_to_enrol(self) -> int:
+        known = len(list((self.data / "simulated").glob("*/agent.json")))
+        here = int(self.host_here and not has_host(self.data))
+        return here + max(self.simulated - known, 0)
+
+    def _enrol(self, join_token: str) -> None:
+        if has_host(self.data):
+            return
+        run_quietly(
+            [
+                *(sys.executable, "-m", "agent", "enrol", "--portal", self.url),
+                *("--token", join_token, "--data", str(self.data / "host")),
+            ],
+            what="Enrolling this machine as a host",
+            env=self._agent_env(),
+            cwd=ROOT,
+        )
+
+    def _agent_command(self) -> list[str]:
+        folder = str(self.data / "host")
+        return [sys.executable, "-m", "agent", "run", "--data", folder, "--stop-guests-on-exit"]
 
     def _agent_env(self) -> dict[str, str]:
         # A host never gets to know the portal's database.
         hidden = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
-        return {key: value for key, value in self.env.items() if key not in hidden}
+        env = self.env or dict(os.environ)
+        return {key: value for key, value in env.items() if key not in hidden}
 
     def _bundle(self) -> None:
         run_quietly(
@@ -202,56 +250,43 @@ class _Basalt:
             cwd=ROOT,
         )
 
+    def _forget(self) -> None:
+        """Guests and their networks go the way that the agent knows, then all the rest."""
+        if has_host(self.data) and self.host_here:
+            if (self.data / "run" / "processes.json").exists():
+                # It did not end by itself the last time: networks and guests may be left.
+                agent = Supervisor(self.data, say=_say)
+                agent.add(
+                    Child("agent", self._agent_command(), self._agent_env(), stop_s=_AGENT_STOP_S)
+                )
+                time.sleep(_SECONDS_TO_FORGET_A_HOST)
+                agent.stop()
+            forget_guests(self.data)
+        end_leftovers(self.data, also_metadata=True)
+        forget(self.data)
+
     # ------------------------------------------------------------------ the guest image
 
-    def _image_folder(self) -> Path:
-        shared = os.environ.get("BASALT_IMAGE_CACHE")
-        return Path(shared) if shared else self.data / "images"
-
-    def _begin_image(self) -> "subprocess.Popen[str] | None":
+    def _begin_image(self) -> GuestImage | None:
         """Begin to build the image beside the other steps. None where nothing boots it."""
         if not self.host_here:
             return None
-        log = self.data / "log" / "image.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen(
-            [
-                *("setpriv", "--pdeathsig", "TERM", "--"),
-                *(sys.executable, "-m", "build", "guest", GUEST_IMAGE),
-                *("--output", str(self._image_folder())),
-                *("--max-age-hours", str(_IMAGE_MAX_AGE_HOURS)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log.open("w"),
-            text=True,
-            start_new_session=True,
-            cwd=ROOT,
-        )
+        image = GuestImage(self.data)
+        self.stops.append(image.stop)
+        image.begin()
+        return image
 
-        def stop() -> None:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(30)
-
-        self.stops.append(stop)
-        return process
-
-    def _finish_image(self, process: "subprocess.Popen[str]") -> None:
-        path, _ = process.communicate()
-        if process.returncode != 0:
-            log = self.data / "log" / "image.log"
-            raise EmbeddedError(f"The guest image could not be built:\n{log.read_text()[-1500:]}")
-        self.image = Path(path.strip().splitlines()[-1])
-
-    def _bootstrap_arguments(self) -> list[str]:
-        arguments = ["--hosts", str(1 + self.simulated)]
-        image = getattr(self, "image", None)
+    def _image_arguments(self, image: GuestImage | None) -> list[str]:
         if image is not None:
-            arguments += ["--image", GUEST_IMAGE, str(image)]
-        elif self.simulated:
-            arguments += ["--pretend-image"]
-        return arguments
+            try:
+                with _step(f"Guest image {guest_image.NAME}"):
+                    return ["--image", guest_image.NAME, str(image.finish())]
+            except EmbeddedError as error:
+                self.remarks.append(
+                    f"{error}\nWithout it, bring an image in by its address or by upload, under "
+                    "Images; the next script/up tries to build it again."
+                )
+        return ["--pretend-image"] if self.simulated else []
 
     # ------------------------------------------------------------------ small things
 
@@ -271,16 +306,26 @@ class _Basalt:
             return False
 
     def _hosts_online(self, token: str) -> int:
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/api/v1/hypervisors/?page_size=500",
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            hosts = json.load(answer)["results"]
-        return sum(host["online"] for host in hosts)
+        online = 0
+        page: str | None = f"{self.url}/api/v1/hypervisors/?page_size=100"
+        while page:
+            request = urllib.request.Request(  # noqa: S310
+                page, headers={"Authorization": f"Bearer {token}"}
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                hosts = json.load(answer)
+            # After a crash the links of the time before look open for a while.
+            online += sum(
+                host["online"] and datetime.fromisoformat(host["connected_at"]) >= self.begun
+                for host in hosts["results"]
+            )
+            page = hosts["next"]
+        return online
 
-    def _wait(self, complaint: str, ready: Callable[[], bool]) -> None:
-        end = time.monotonic() + _READY_S
+    def _wait(
+        self, complaint: str, ready: Callable[[], bool], *, seconds: float = _READY_S
+    ) -> None:
+        end = time.monotonic() + seconds
         while not ready():
             self.supervisor.tend()
             failing = self.supervisor.failing()
@@ -291,21 +336,25 @@ class _Basalt:
             time.sleep(0.1)
 
     def _stop(self) -> None:
-        # From here on only a second signal of the hardest kind ends us early.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # From here on only a signal of the hardest kind ends us early.
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         self.supervisor.stop()
         for stop in reversed(self.stops):
             try:
                 stop()
-            except (OSError, subprocess.SubprocessError) as error:
+            except (OSError, EmbeddedError) as error:
                 _say(f"Something did not stop cleanly: {error}")
+        if leftovers(self.data):
+            end_leftovers(self.data, also_metadata=True)
 
     def _greet(self, seconds: float) -> None:
         admin = json.loads((self.data / "admin.json").read_text())
         _say("")
+        for remark in self.remarks:
+            _say(f"{remark}\n")
         if self.no_host:
-            _say(f"{self.no_host} You get {self.simulated} simulated host(s) instead.")
+            _say(f"{self.no_host}\nYou get {_hosts(self.simulated)} instead.\n")
         _say(f"Basalt is ready after {seconds:.0f} s.")
         _say("")
         _say(f"  Address    {admin['url']}")
@@ -326,6 +375,10 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+def _hosts(count: int) -> str:
+    return "a simulated host" if count == 1 else f"{count} simulated hosts"
+
+
 @contextmanager
 def _step(title: str) -> Iterator[None]:
     print(f"  {title:<46}", end="", flush=True)
@@ -340,92 +393,10 @@ def _step(title: str) -> Iterator[None]:
 
 def _stop_on_signals() -> None:
     def stop(_number: int, _frame: FrameType | None) -> None:
+        # One is enough: what comes next is stopping, which nothing shall cut off.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise StoppedError
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, stop)
-
-
-@contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """One Basalt per folder. The lock goes with the process, however that ends."""
-    data.mkdir(parents=True, exist_ok=True)
-    lock: TextIO = (data / "lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        raise EmbeddedError(
-            f"Basalt runs with the data in {data} already (process {lock.read().strip()}). "
-            "Stop that one with Ctrl-C, or choose another folder with --data DIR."
-        ) from error
-    with lock:
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _must_be_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise EmbeddedError(
-                f"Port {port} of {host} can't be used ({error.strerror}). Choose another with "
-                "--port N."
-            ) from error
-
-
-def _address_to_show(host: str) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104
-        return socket.getfqdn()
-    return f"[{host}]" if ":" in host else host
-
-
-def _forget(data: Path) -> None:
-    """Remove all data but built images, which hold nothing of anybody's."""
-    _forget_guests(data)
-    for path in data.iterdir():
-        if path.name in ("lock", "images"):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _forget_guests(data: Path) -> None:
-    """Guests whose disks lie in this data are off already; libvirt still knows their names."""
-    identity = data / "host" / "agent.json"
-    if not identity.exists() or shutil.which("virsh") is None:
-        return
-    hypervisor_id = json.loads(identity.read_text())["hypervisor_id"]
-    listed = subprocess.run(
-        ["virsh", "-q", "list", "--all", "--uuid"], check=False, capture_output=True, text=True
-    )
-    for domain in listed.stdout.split():
-        shown = subprocess.run(
-            ["virsh", "dumpxml", domain], check=False, capture_output=True, text=True
-        )
-        if hypervisor_id in shown.stdout:
-            subprocess.run(["virsh", "destroy", domain], check=False, capture_output=True)
-            subprocess.run(
-                ["virsh", "undefine", "--nvram", domain], check=False, capture_output=True
-            )
-
-
-def _tell_identities_the_origin(data: Path, origin: str) -> None:
-    """The hosts of this machine follow the portal to another port."""
-    for path in [data / "host" / "agent.json", *(data / "simulated").glob("*/agent.json")]:
-        if not path.exists():
-            continue
-        identity = json.loads(path.read_text())
-        if identity["portal"] != origin or identity["origin"] != origin:
-            identity |= {"portal": origin, "origin": origin}
-            temporary = path.with_suffix(".new")
-            temporary.touch(mode=0o600)
-            temporary.write_text(json.dumps(identity))
-            temporary.replace(path)

@@ -30,7 +30,7 @@ class Command(BaseCommand):
     help = "Make what a new portal needs, and print a join token for its first hosts as JSON."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--hosts", type=int, default=1, help="how many hosts the token lets in")
+        parser.add_argument("--hosts", type=int, default=1, help="how many hosts shall join")
         parser.add_argument(
             "--image", nargs=2, metavar=("NAME", "PATH"), help="a guest image to register"
         )
@@ -56,9 +56,11 @@ class Command(BaseCommand):
             self._image(msp, name, Path(path))
         elif options["pretend_image"] and not Image.objects.exists():
             self._image(msp, "debian-12", _empty_disk())
-        _, secret = join_token_create(
-            actor=SYSTEM, site=site, max_uses=options["hosts"], expires_in=timedelta(minutes=15)
-        )
+        secret = ""
+        if options["hosts"]:
+            _, secret = join_token_create(
+                actor=SYSTEM, site=site, max_uses=options["hosts"], expires_in=timedelta(minutes=15)
+            )
         self.stdout.write(json.dumps({"join_token": secret}))
 
     def _administrator(self, msp: Tenant) -> None:
