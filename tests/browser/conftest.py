@@ -17,6 +17,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tenants.models import User
+from tests.browser.screen import WithScreens
 from tests.factories import MembershipFactory, MspFactory
 from tests.pages.conftest import Fleet, fleet_of
 
@@ -36,12 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def portal(django_db_setup: None) -> Iterator[str]:
-    """The portal's address, while it answers in a thread of this process."""
+def application(django_db_setup: None) -> WithScreens:
+    """The portal, with its static files in place."""
     assert BUNDLE.exists(), "the browser's bundles are missing: run npm ci && npm run build"
     call_command("collectstatic", interactive=False, verbosity=0)
     from portal.asgi import application
 
+    return WithScreens(application)
+
+
+@pytest.fixture(scope="module")
+def portal(application: WithScreens) -> Iterator[str]:
+    """The portal's address, while it answers in a thread of this process."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(application, ws="websockets-sansio", log_level="warning", lifespan="off")
