@@ -38,8 +38,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     file = os.environ.get("BASALT_TEST_COUNTS")
-    if not file:
-        return
+    if not file or hasattr(terminalreporter.config, "workerinput"):
+        return  # a worker's tests are counted by the process that started it
     stats = terminalreporter.stats
     failed = [*stats.get("failed", []), *stats.get("error", [])]
     counts = {outcome: len(stats.get(outcome, [])) for outcome in OUTCOMES}

@@ -15,6 +15,7 @@ MARK = "BASALT_STARTED_FOR"
 
 _PATIENCE_S = 40.0
 """An agent may have guests to shut down."""
+_TERMINATION_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ def end_leftovers(data: Path, *, also_metadata: bool) -> None:
         for process in leftovers(data):
             if process.is_metadata:
                 _send(process.pid, signal.SIGTERM)
-    for number, seconds in ((None, _PATIENCE_S), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+    for number, seconds in (
+        (None, _PATIENCE_S),
+        (signal.SIGTERM, _TERMINATION_S),
+        (signal.SIGKILL, 5.0),
+    ):
         end = time.monotonic() + seconds
         remaining = _remaining(data, also_metadata=also_metadata)
         for process in remaining:

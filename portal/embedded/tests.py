@@ -55,7 +55,8 @@ class _Run:
         env: dict[str, str] | None = None,
         may_be_empty: bool = False,
     ) -> None:
-        command = [str(python), "-m", "pytest", "-p", "tests.closing", *arguments]
+        plugin = ["-p", "tests.closing", "--continue-on-collection-errors"]
+        command = [str(python), "-m", "pytest", *plugin, *arguments]
         before = len(self.failures())
         status = self.step(name, command, env=env)
         if status == _NOTHING_COLLECTED and may_be_empty:
