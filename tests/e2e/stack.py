@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -243,9 +244,9 @@ class Stack:
     # ------------------------------------------------------------------ other people
 
     def new_user(self, *, customer: str, role: str) -> Person:
-        """Somebody of another customer, made as an operator would make them."""
-        password = "quiet-river-stone-9"
-        email = f"someone@{customer.split(maxsplit=1)[0].lower()}.test"
+        """Somebody of another, new customer, made as an operator would make them."""
+        tag = secrets.token_hex(3)
+        customer, email, password = f"{customer} {tag}", f"{tag}@other.test", "quiet-river-stone-9"
         code = (
             "from tenants.actor import SYSTEM\n"
             "from tenants.models import Tenant\n"
