@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.costs import clicks_to_a_vm, idle_cost, the_one
-from tests.bench.figures import Figure, at_most, emit, plain, say
+from tests.bench.figures import Figure, at_most, emit, median, plain, say
 from tests.bench.floor import Wish, boot_on_the_floor
-from tests.bench.marks import Moments, medians, spans
+from tests.bench.marks import Boot, medians, spans
 from tests.bench.our_path import boot_on_our_path
 from tests.bench.portal import ROOT, Portal, PortalError, portal_of_its_own
 
@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
         if options.only == "floor":
             image = _image(ROOT / "var/images")
             floor = [_floor(image, key, number) for number in range(options.rounds)]
-            figures += _floor_figures(medians(floor))
+            figures += _floor_figures(floor)
         else:
             with portal_of_its_own(keep=options.keep) as portal:
                 figures += _with_a_portal(portal, key, options)
@@ -63,22 +63,18 @@ def _with_a_portal(portal: Portal, key: str, options: argparse.Namespace) -> lis
     # The very file that the portal gives to its host.
     image = _image(portal.data / "images")
     image_id = _image_id(portal)
-    ours: list[Moments] = []
-    floor: list[Moments] = []
+    ours: list[Boot] = []
+    floor: list[Boot] = []
     idle: list[Figure] = []
     for number in range(options.rounds):
         floor.append(_floor(image, key, number))
         say(f"round {number + 1}: through the API")
         wish = Wish(image, f"bench-{number}", key, "correct horse 42")
-        with boot_on_our_path(portal, wish, image_id=image_id, seconds=BOOT_SECONDS) as (
-            marks,
-            _vm,
-        ):
-            _say_marks(marks)
-            ours.append(marks)
+        with boot_on_our_path(portal, wish, image_id=image_id, seconds=BOOT_SECONDS) as boot:
+            ours.append(_told(boot))
             if number == 0:
                 idle = _idle_figures(portal, options.idle_seconds)
-    figures += _boot_figures(medians(ours), medians(floor))
+    figures += _boot_figures(ours, floor)
     figures += idle
     say("clicks in the browser")
     clicks, seconds = clicks_to_a_vm(portal)
@@ -92,29 +88,35 @@ def _with_a_portal(portal: Portal, key: str, options: argparse.Namespace) -> lis
     return figures
 
 
-def _floor(image: Path, key: str, number: int) -> Moments:
+def _floor(image: Path, key: str, number: int) -> Boot:
     say(f"round {number + 1}: the floor, bare QEMU")
     wish = Wish(image, f"floor-{number}", key, "correct horse 42")
-    marks = boot_on_the_floor(wish, seconds=BOOT_SECONDS)
-    _say_marks(marks)
-    return marks
+    return _told(boot_on_the_floor(wish, seconds=BOOT_SECONDS))
 
 
-def _say_marks(marks: Moments) -> None:
-    say("  " + ", ".join(f"{name} {moment:.1f}" for name, moment in marks.items()))
+def _told(boot: Boot) -> Boot:
+    marks = ", ".join(f"{name} {moment:.1f}" for name, moment in boot.moments.items())
+    say(f"  {marks}; processor {boot.cpu_seconds:.1f}")
+    return boot
 
 
-def _floor_figures(floor: Moments) -> list[Figure]:
+def _floor_figures(boots: list[Boot]) -> list[Figure]:
+    floor = medians(boot.moments for boot in boots)
     return [
         emit(plain(NAME, f"floor-{name}", seconds, "s")) for name, seconds in spans(floor).items()
     ]
 
 
-def _boot_figures(ours: Moments, floor: Moments) -> list[Figure]:
+def _boot_figures(our_boots: list[Boot], floor_boots: list[Boot]) -> list[Figure]:
+    ours = medians(boot.moments for boot in our_boots)
+    floor = medians(boot.moments for boot in floor_boots)
+    our_cpu = median([boot.cpu_seconds for boot in our_boots])
+    floor_cpu = median([boot.cpu_seconds for boot in floor_boots])
     above = ours["finished"] - floor["finished"]
     figures = [
         emit(plain(NAME, "request-to-finished", ours["finished"], "s", peer=floor["finished"])),
         emit(at_most(NAME, "above-floor", above, "s", aim=AIM_ABOVE_FLOOR_S)),
+        emit(plain(NAME, "qemu-processor-time", our_cpu, "s", peer=floor_cpu)),
     ]
     beside = spans(floor)
     # The portal's marks and the guest's run side by side: the job ends while the guest starts.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from tests.bench.figures import median
 
@@ -17,6 +18,15 @@ MARKS = {
 }
 
 Moments = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One first boot. On a busy machine `cpu_seconds`, what QEMU took until cloud-init had
+    finished, says more than the clock."""
+
+    moments: Moments
+    cpu_seconds: float
 
 
 def moments(lines: Iterable[tuple[float, str]]) -> Moments:

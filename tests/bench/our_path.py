@@ -7,12 +7,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
+import psutil
+
 from tests.bench.floor import CUSTOMER_DATA, Wish
-from tests.bench.marks import MARKS, Moments, moments
+from tests.bench.marks import MARKS, Boot, Moments, moments
 from tests.bench.portal import Portal, PortalError
 
 
@@ -73,8 +75,8 @@ class Console:
 @contextmanager
 def boot_on_our_path(
     portal: Portal, wish: Wish, *, image_id: str, seconds: float
-) -> Iterator[tuple[Moments, dict[str, Any]]]:
-    """Moments in seconds since the API request was sent, and the VM; deleted at the end.
+) -> Iterator[Boot]:
+    """One first boot, its moments in seconds since the request was sent; the VM lives inside.
 
     Moments of the portal come from its own rows, placed by the wall clock that it shares with
     this process; those of the guest are read live from its console.
@@ -102,9 +104,11 @@ def boot_on_our_path(
     console = Console(vm_id, began=began)
     try:
         console.wait_until_finished(seconds=seconds)
-        done = portal.wait_for(f"vms/{vm_id}/", lambda vm: vm["cloud_init"] == "done", seconds=30)
+        cpu_seconds = _cpu_seconds(vm_id)
+        portal.wait_for(f"vms/{vm_id}/", lambda vm: vm["cloud_init"] == "done", seconds=30)
         job = portal.call("GET", f"jobs/{job_id}/")
-        yield {"answered": answered, **_moments_of(job, wall), **moments(console.lines)}, done
+        marks = {"answered": answered, **_moments_of(job, wall), **moments(console.lines)}
+        yield Boot(marks, cpu_seconds)
     finally:
         console.stop()
         _delete(portal, vm_id)
@@ -139,6 +143,15 @@ def _terminal_of(vm_id: str) -> str | None:
         text=True,
     )
     return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _cpu_seconds(vm_id: str) -> float:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if vm_id in " ".join(process.cmdline()) and "qemu" in process.name():
+                times = process.cpu_times()
+                return float(times.user + times.system)
+    raise PortalError(f"No QEMU process runs the VM {vm_id}.")
 
 
 def _delete(portal: Portal, vm_id: str) -> None:

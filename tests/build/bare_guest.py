@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 LOGIN = r"login: $"
@@ -166,6 +168,13 @@ class BareGuest:
     def wait_for_end(self, *, seconds: float) -> None:
         assert self._process
         self._process.wait(timeout=seconds)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that QEMU has taken so far."""
+        assert self._process
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     @property
     def text(self) -> str:
