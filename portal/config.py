@@ -5,6 +5,7 @@ names that hosting platforms use.
 """
 
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,8 +42,10 @@ class PortalConfig(BaseSettings):
 
     def database_conninfo(self) -> str:
         """A libpq connection string."""
-        return self.database_url or f"postgresql:///basalt?host={self.data_dir / 'run'}&user=basalt"
+        folder = quote(str(self.data_dir / "run" / "postgres"), safe="")
+        return self.database_url or f"postgresql:///basalt?host={folder}&user=basalt"
 
     def redis_address(self) -> str:
         """A redis-py URL: redis://, rediss:// or unix://."""
-        return self.redis_url or f"unix://{self.data_dir / 'run' / 'redis.sock'}"
+        socket = quote(str(self.data_dir / "run" / "redis" / "redis.sock"))
+        return self.redis_url or f"unix://{socket}"

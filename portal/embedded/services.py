@@ -129,8 +129,9 @@ class Postgres:
     def _make_database(self) -> None:
         import psycopg
 
-        conninfo = f"host={self.socket_folder} user=postgres dbname=postgres"
-        with psycopg.connect(conninfo, autocommit=True) as connection:
+        with psycopg.connect(
+            host=str(self.socket_folder), user="postgres", dbname="postgres", autocommit=True
+        ) as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname='basalt'").fetchone():
                 connection.execute("CREATE ROLE basalt LOGIN CREATEDB")
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname='basalt'")

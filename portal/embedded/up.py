@@ -59,6 +59,9 @@ def run_up(options: UpOptions) -> int:
     except EmbeddedError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"\nThis machine could not go on: {error}. Is the disk full?", file=sys.stderr)
+        return 1
     except StoppedError:
         return 130
 
@@ -97,11 +100,9 @@ class _Basalt:
                 self.supervisor.tend()
                 time.sleep(0.2)
         except StoppedError:
-            _say(
-                "\nStopping. Guests on this machine get a moment to shut down."
-                if ready
-                else "\nStopping before it was ready."
-            )
+            _say("\nStopping." if ready else "\nStopping before it was ready.")
+            if ready and self.host_here:
+                _say("Guests on this machine get a moment to shut down.")
         finally:
             self._stop()
         _say("Stopped. Everything is kept; script/up continues where you left.")

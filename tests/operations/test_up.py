@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.xdist_g
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    data = tmp_path_factory.mktemp("up") / "data"
+    data = tmp_path_factory.mktemp("up") / "all my data"
     stack = Stack(data, free_port(), "--no-hypervisor", "--simulate", "2")
     stack.start()
     yield stack
@@ -108,7 +108,16 @@ def test_ctrl_c_leaves_no_process_and_no_socket_and_the_next_start_keeps_all(sta
     assert [vm["name"] for vm in stack.api.get("vms/")["results"]] == ["first"]
 
 
-def test_after_kill_9_nothing_stays_and_the_next_start_repairs(stack: Stack):
+def test_after_kill_9_the_next_start_repairs_even_when_it_comes_at_once(stack: Stack):
+    assert stack.process is not None
+    os.kill(stack.process.pid, signal.SIGKILL)
+    stack.process.wait()
+    stack.start(seconds=120)
+    assert [vm["name"] for vm in stack.api.get("vms/")["results"]] == ["first"]
+    assert all(host["online"] for host in stack.api.get("hypervisors/")["results"])
+
+
+def test_after_kill_9_nothing_stays(stack: Stack):
     assert stack.process is not None
     os.kill(stack.process.pid, signal.SIGKILL)
     stack.process.wait()
@@ -116,8 +125,7 @@ def test_after_kill_9_nothing_stays_and_the_next_start_repairs(stack: Stack):
     while processes_of(stack):
         assert time.monotonic() < end, processes_of(stack)
         time.sleep(0.2)
-    stack.start(seconds=60)
-    assert [vm["name"] for vm in stack.api.get("vms/")["results"]] == ["first"]
+    stack.start(seconds=120)
 
 
 def test_the_portal_may_move_to_another_port_and_its_hosts_follow(stack: Stack):
@@ -125,3 +133,14 @@ def test_the_portal_may_move_to_another_port_and_its_hosts_follow(stack: Stack):
     stack.move(free_port())
     stack.start(seconds=60)
     assert all(host["online"] for host in stack.api.get("hypervisors/")["results"])
+
+
+def test_a_fresh_start_knows_nothing_of_before(stack: Stack):
+    password = stack.password
+    stack.stop()
+    fresh = Stack(stack.data, stack.port, "--no-hypervisor", "--fresh")
+    fresh.start(seconds=120)
+    assert fresh.password != password
+    assert fresh.api.get("vms/")["results"] == []
+    assert fresh.api.get("hypervisors/")["results"] == []
+    fresh.stop()
