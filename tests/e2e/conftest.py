@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.leftovers import links
+from tests.e2e.leftovers import on_host
 from tests.e2e.stack import ROOT, Stack
 
 
@@ -29,7 +29,7 @@ def stack() -> Iterator[Stack]:
     if missing or os.geteuid() != 0:
         pytest.skip(f"a real host needs root and these programs: {missing or 'root'}")
     os.environ.setdefault("BASALT_IMAGE_CACHE", str(ROOT / "var" / "images"))
-    links_before = links()
+    before = on_host()
     # Not in pytest's own folder: every run closes that one, and QEMU has a user of its own.
     folder = Path(tempfile.mkdtemp(prefix="basalt-e2e-"))
     folder.chmod(0o755)
@@ -42,7 +42,7 @@ def stack() -> Iterator[Stack]:
         stack.stop()
         _keep_logs(stack)
     shutil.rmtree(folder)
-    assert links() <= links_before
+    assert on_host() - before == set()
     processes = subprocess.run(
         ["pgrep", "-af", str(stack.data)], check=False, capture_output=True, text=True
     )

@@ -27,6 +27,11 @@ def traces_of(vm: dict, agent_data: Path) -> list[str]:
     return found
 
 
-def links() -> set[str]:
-    """Names of all network links of the host."""
-    return {link["ifname"] for link in json.loads("".join(_lines("ip", "-json", "link")))}
+def on_host() -> set[str]:
+    """What running guests make on a host: links, namespaces, nft tables, guests, mounts."""
+    found = {f"link {link['ifname']}" for link in json.loads("".join(_lines("ip", "-j", "link")))}
+    found |= {f"namespace {line.split()[0]}" for line in _lines("ip", "netns")}
+    found |= {line for line in _lines("nft", "list", "tables") if line.startswith("table")}
+    found |= {f"guest {name}" for name in Path("/run/libvirt/qemu").glob("*.xml")}
+    found |= {f"mount {path}" for path in Path("/run/basalt-agent").glob("*")}
+    return found
