@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from portal.embedded.leftovers import end_leftovers, leftovers, mark
 from portal.embedded.services import Libvirt, Postgres, Redis
@@ -19,28 +21,56 @@ from portal.embedded.services import Libvirt, Postgres, Redis
 ROOT = Path(__file__).resolve().parent.parent.parent
 AGENT_PYTHON = ROOT / ".venv-agent" / "bin" / "python"
 AGENT_TESTS = ["tests/agent", "tests/metadata", "tests/build"]
-WHOLE_TESTS = ["tests/operations", "tests/e2e"]
+OPERATIONS_TESTS = "tests/operations"
+WHOLE_TESTS = "tests/e2e"
 _NOTHING_COLLECTED = 5
 
 
 class _Run:
-    """Steps one after the other; what fails is remembered, and the rest still runs."""
+    """Steps, of which what fails is remembered, and the rest still runs.
 
-    def __init__(self, env: dict[str, str], counts: Path) -> None:
-        self.env = {**env, "BASALT_TEST_COUNTS": str(counts)}
-        self.counts = counts
+    Steps in a thread of their own write to a file, which is shown when they are done.
+    """
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.env = env
+        self.folder = folder
         self.failed: list[str] = []
+        """Checks that failed."""
+        self.failures: list[str] = []
+        """Tests that failed."""
+        self.totals: Counter[str] = Counter()
         self.seconds: dict[str, float] = {}
+        self._running: list[subprocess.Popen[bytes]] = []
 
-    def step(self, name: str, command: Sequence[str], *, env: dict[str, str] | None = None) -> int:
+    def step(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: dict[str, str] | None = None,
+        output: TextIO | None = None,
+    ) -> int:
         """Returns the exit status."""
-        print(f"\n== {name}", flush=True)
+        print(f"\n== {name}", flush=True, file=output)
         begun = time.monotonic()
-        status = subprocess.run(
-            list(command), check=False, cwd=ROOT, env={**self.env, **(env or {})}
-        ).returncode
+        process = subprocess.Popen(
+            list(command),
+            cwd=ROOT,
+            env={**self.env, **(env or {})},
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+        )
+        self._running.append(process)
+        status = process.wait()
+        self._running.remove(process)
         self.seconds[name] = round(time.monotonic() - begun, 1)
         return status
+
+    def stop(self) -> None:
+        """End what still runs: somebody wants no answer any more."""
+        for process in list(self._running):
+            process.terminate()
 
     def check(self, name: str, command: Sequence[str]) -> None:
         if self.step(name, command) != 0:
@@ -54,30 +84,28 @@ class _Run:
         python: Path = Path(sys.executable),
         env: dict[str, str] | None = None,
         may_be_empty: bool = False,
+        output: TextIO | None = None,
     ) -> None:
-        plugin = ["-p", "tests.closing", "--continue-on-collection-errors"]
-        command = [str(python), "-m", "pytest", *plugin, *arguments]
-        before = len(self.failures())
-        status = self.step(name, command, env=env)
-        if status == _NOTHING_COLLECTED and may_be_empty:
-            return
+        counts = self.folder / f"{name.replace('/', ' ')}.counts"
+        plugin = [
+            *("-p", "tests.closing", "--continue-on-collection-errors"),
+            *("--durations", "10", "--durations-min", "5"),
+        ]
+        status = self.step(
+            name,
+            [str(python), "-m", "pytest", *plugin, *arguments],
+            env={"BASALT_TEST_COUNTS": str(counts), **(env or {})},
+            output=output,
+        )
+        failures: list[str] = []
+        if counts.exists():
+            counted = json.loads(counts.read_text())
+            self.totals.update(counted["counts"])
+            failures = counted["failed"]
+        self.failures += failures
         # A failing test is told by its own name; anything else that ended pytest by this one.
-        if status != 0 and len(self.failures()) == before:
+        if not (status == 0 or failures or (status == _NOTHING_COLLECTED and may_be_empty)):
             self.failed.append(name)
-
-    def totals(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for line in self._lines():
-            total.update(line["counts"])
-        return total
-
-    def failures(self) -> list[str]:
-        return [test for line in self._lines() for test in line["failed"]]
-
-    def _lines(self) -> list[dict[str, dict[str, int] | list[str]]]:
-        if not self.counts.exists():
-            return []
-        return [json.loads(line) for line in self.counts.read_text().splitlines()]
 
 
 def run_tests(arguments: Sequence[str], *, setup_seconds: int, everything: bool) -> int:
@@ -92,7 +120,7 @@ def run_tests(arguments: Sequence[str], *, setup_seconds: int, everything: bool)
         mark(data)
         postgres, redis = Postgres(data, durable=False), Redis(data, durable=False)
         libvirt = Libvirt(data)
-        run = _Run(_environment(postgres, redis, data), data / "counts")
+        run = _Run(_environment(postgres, redis, data), data)
         try:
             postgres.start()
             redis.start()
@@ -103,6 +131,7 @@ def run_tests(arguments: Sequence[str], *, setup_seconds: int, everything: bool)
             else:
                 _everything(run, arguments)
         finally:
+            run.stop()
             redis.stop()
             postgres.stop()
             libvirt.stop()
@@ -146,30 +175,52 @@ def _everything(run: _Run, arguments: Sequence[str]) -> None:
     # Hosts have no Django. Their tests run where it can't be imported.
     no_django = "import importlib.util as u, sys; sys.exit(u.find_spec('django') is not None)"
     run.check("no Django on a host", [str(AGENT_PYTHON), "-c", no_django])
-    some = bool(arguments)
+    # Emulated guests keep one processor busy and the portal's tests the other.
+    with (run.folder / "host.output").open("w+") as output, ThreadPoolExecutor(1) as beside:
+        host = beside.submit(_test_host, run, arguments, output)
+        try:
+            _test_portal(run, arguments)
+            host.result()
+        except BaseException:
+            run.stop()
+            raise
+        output.seek(0)
+        shutil.copyfileobj(output, sys.stdout)
+    run.pytest(
+        "tests of the whole",
+        ["-p", "no:randomly", WHOLE_TESTS, *arguments],
+        may_be_empty=bool(arguments),
+    )
+
+
+def _test_portal(run: _Run, arguments: Sequence[str]) -> None:
+    ignored = [f"--ignore={folder}" for folder in (*AGENT_TESTS, OPERATIONS_TESTS, WHOLE_TESTS)]
+    run.pytest(
+        "tests of the portal",
+        ["-n", "2", "--dist", "loadgroup", *ignored, *arguments],
+        may_be_empty=bool(arguments),
+    )
+    run.pytest(
+        "tests of script/up",
+        ["-p", "no:randomly", OPERATIONS_TESTS, *arguments],
+        may_be_empty=bool(arguments),
+    )
+
+
+def _test_host(run: _Run, arguments: Sequence[str], output: TextIO) -> None:
     run.pytest(
         "tests of the host",
         [*AGENT_TESTS, *arguments],
         python=AGENT_PYTHON,
         env={"DJANGO_SETTINGS_MODULE": ""},
-        may_be_empty=some,
-    )
-    ignored = [f"--ignore={folder}" for folder in (*AGENT_TESTS, *WHOLE_TESTS)]
-    run.pytest(
-        "tests of the portal",
-        ["-n", "2", "--dist", "loadgroup", *ignored, *arguments],
-        may_be_empty=some,
-    )
-    run.pytest(
-        "tests of the whole",
-        ["-p", "no:randomly", *WHOLE_TESTS, *arguments],
-        may_be_empty=some,
+        may_be_empty=bool(arguments),
+        output=output,
     )
 
 
 def _close(run: _Run, seconds: float, *, gates: bool) -> int:
     """Write down how long it took, and end as pytest ends: with one line of counts for all."""
-    totals, failures = run.totals(), run.failures()
+    totals, failures = run.totals, run.failures
     if gates:
         timing = {
             "steps": run.seconds,
