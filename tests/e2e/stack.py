@@ -62,12 +62,11 @@ class Person:
     password: str
     api: Api
 
-    def open_socket(self, url: str) -> int:
-        """The HTTP status, or the close code, with which a socket is refused to them.
-
-        Raises AssertionError when it opens.
+    def open_socket(self, url: str, *, cookie: str) -> int:
+        """The HTTP status, or the close code, with which a socket is refused to the session
+        in `cookie`. Raises AssertionError when it opens.
         """
-        headers = {"Authorization": f"Bearer {self.api.token}", "Origin": self.api.url}
+        headers = {"Cookie": cookie, "Origin": self.api.url}
         try:
             with connect(url, additional_headers=headers, open_timeout=10) as socket:
                 with contextlib.suppress(ConnectionClosed):

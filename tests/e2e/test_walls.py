@@ -44,21 +44,34 @@ def test_the_api_says_404_as_for_a_vm_that_never_was(stack, vm, stranger):
     stack.api.get(f"vms/{vm['id']}/")
 
 
-def test_the_pages_say_404(stack, vm, stranger, browser):
+@pytest.fixture
+def page(stack, stranger, browser):
+    """The stranger's browser, signed in."""
     page = browser.new_page()
     page.goto(stack.url)
     page.get_by_test_id("login-email").fill(stranger.email)
     page.get_by_test_id("login-password").fill(stranger.password)
     page.get_by_test_id("login-submit").click()
     page.wait_for_url(f"{stack.url}/")
-    base = f"{stack.url}/c/{stack.customer['slug']}/vms"
-    for address in (f"{base}/not-yours/", f"{base}/not-yours/console/", f"{base}/never-was/"):
-        assert page.goto(address).status == 404
+    yield page
     page.close()
 
 
-def test_the_console_of_another_customer_does_not_open_with_a_strangers_session(
-    stack, vm, stranger
+def test_the_pages_say_404(stack, vm, page):
+    base = f"{stack.url}/c/{stack.customer['slug']}/vms"
+    for address in (f"{base}/not-yours/", f"{base}/not-yours/console/", f"{base}/never-was/"):
+        assert page.goto(address).status == 404
+
+
+def test_a_ticket_for_the_console_is_worth_nothing_in_a_strangers_session(
+    stack, vm, stranger, page
 ):
+    cookie = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
     ticket = stack.api.post(f"vms/{vm['id']}/console/", expect=202)
-    assert stranger.open_socket(ticket["url"]) in (403, 404, 4403, 4404)
+    assert stranger.open_socket(ticket["url"], cookie=cookie) == 4404
+
+
+def test_no_console_opens_with_a_made_up_ticket(stack, vm, stranger):
+    ticket = stack.api.post(f"vms/{vm['id']}/console/", expect=202)
+    made_up = ticket["url"].rstrip("/").rsplit("/", 1)[0] + "/made-up-ticket/"
+    assert stranger.open_socket(made_up, cookie="") in (403, 404, 4404)
