@@ -31,6 +31,10 @@ if HAS_DJANGO:
         os.environ.setdefault("DATABASE_URL", _config.database_conninfo())
         os.environ.setdefault("REDIS_URL", _config.redis_address())
     os.environ["BASALT_DATA_DIR"] = _DATA.name
+    # Tests that empty the cache, or fill it, do so in a Redis database of their own worker.
+    _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if _WORKER and "?" not in os.environ["REDIS_URL"]:
+        os.environ["REDIS_URL"] += f"?db={int(_WORKER) % 15 + 1}"
 
     import django
 

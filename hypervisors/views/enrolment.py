@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 import json
 from typing import Any
 
@@ -45,8 +46,10 @@ def enrol(request: HttpRequest) -> JsonResponse:
         host, new = hypervisor_enrol(actor=actor, request=wish)
     except RuleError as error:
         log.warning("enrolment refused", code=error.code, address=address)
-        cache.add(counter, 0, _REFUSALS_S)
-        cache.incr(counter)
+        if not cache.add(counter, 1, _REFUSALS_S):
+            # It may expire between the two calls: then the count begins again.
+            with contextlib.suppress(ValueError):
+                cache.incr(counter)
         answer = JsonResponse(
             {"error": {"code": error.code, "message": error.message}}, status=error.status
         )
