@@ -18,7 +18,7 @@ from tenants.actor import Actor
 from tenants.models import Membership
 from tests.factories import MembershipFactory, UserFactory, VirtualMachineFactory
 from tests.hypervisors.fake_agent import FakeAgent
-from tests.hypervisors.running_portal import closed_with, eventually
+from tests.hypervisors.running_portal import closed_with
 
 
 def _scene():
