@@ -111,7 +111,7 @@ class _Basalt:
     # ------------------------------------------------------------------ starting
 
     def _start(self) -> None:
-        if leftovers(self.data):
+        if any(not left.is_metadata for left in leftovers(self.data)):
             with _step("Wait for what an earlier run left"):
                 end_leftovers(self.data, also_metadata=False)
         must_be_free(self.options.host, self.options.port)
