@@ -6,7 +6,6 @@ Portal tests run on the real PostgreSQL and Redis that DATABASE_URL and REDIS_UR
 
 import importlib.util
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,7 @@ if TYPE_CHECKING:
 HAS_DJANGO = importlib.util.find_spec("django") is not None
 
 if HAS_DJANGO:
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-    # Keys and uploads of the tests never land among those of a running portal. The services
-    # of that portal (its PostgreSQL and Redis) are found before the folder is changed.
-    _DATA = tempfile.TemporaryDirectory(prefix="basalt-tests-")
-    if "DATABASE_URL" not in os.environ or "REDIS_URL" not in os.environ:
-        from portal.config import PortalConfig
-
-        _config = PortalConfig()
-        os.environ.setdefault("DATABASE_URL", _config.database_conninfo())
-        os.environ.setdefault("REDIS_URL", _config.redis_address())
-    os.environ["BASALT_DATA_DIR"] = _DATA.name
-    # Tests that empty the cache, or fill it, do so in a Redis database of their own worker.
-    _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if _WORKER and "?" not in os.environ["REDIS_URL"]:
-        os.environ["REDIS_URL"] += f"?db={int(_WORKER) % 15 + 1}"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
     import django
 

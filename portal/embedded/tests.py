@@ -94,7 +94,11 @@ class _Run:
         status = self.step(
             name,
             [str(python), "-m", "pytest", *plugin, *arguments],
-            env={"BASALT_TEST_COUNTS": str(counts), **(env or {})},
+            env={
+                "BASALT_TEST_COUNTS": str(counts),
+                "DJANGO_SETTINGS_MODULE": "tests.settings",
+                **(env or {}),
+            },
             output=output,
         )
         failures: list[str] = []
