@@ -52,6 +52,7 @@ from hypervisors.services.links import (
 )
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
 from hypervisors.sockets import Socket, in_database
+from tenants.scope import enter, tenant_scope
 
 log = structlog.get_logger("hypervisors.link")
 
@@ -133,6 +134,8 @@ class AgentConsumer(Socket):
         if not isinstance(message, Hello) or self.host is not None:
             raise ProtocolError(f"{type(message).__name__} before the link was open")
         self.host = await in_database(link_check, hello=message, nonce=self.nonce)
+        # From here on this socket sees the rows of its host's tenant, and no others.
+        enter(await in_database(tenant_scope, [self.host.tenant_id]))
         if self.deadline is not None:
             self.deadline.cancel()
         rival = await in_database(link_rival, host=self.host, run_id=message.run_id)

@@ -9,6 +9,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import OperationalError
 from psycopg import errors
 
+from tenants.scope import NOTHING
+
 _MAX_REASON_BYTES = 123
 _TRIES = 3
 
@@ -33,16 +35,18 @@ async def in_database(service: Callable[P, T], *args: P.args, **options: P.kwarg
 
 
 class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """A WebSocket that cleans up whichever way it ends, and says nothing after its end."""
+    """A WebSocket that cleans up whichever way it ends, and says nothing after its end. It
+    begins with a scope that sees no rows; all it does runs in the scope that it enters."""
 
     ended = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self.ended = True
-            await self.cleanup()
+        with NOTHING:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                self.ended = True
+                await self.cleanup()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """As in Channels, but without its visit to the database thread for every frame:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from hypervisors.models import Hypervisor, Job, Status
 from hypervisors.services.jobs import host_group, job_end
+from tenants.scope import system_scope
 from tenants.services.live import live_publish
 
 log = structlog.get_logger("hypervisors.tasks")
@@ -23,7 +24,7 @@ _PUSHED_AT_ONCE = timedelta(seconds=2)
 _BATCH = 1000
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(scope=system_scope("jobs of all hosts are pushed"))  # type: ignore[untyped-decorator]
 def push_waiting_jobs() -> int:
     """Tell links of jobs that wait though their host is connected: the push at commit was
     lost. Answers how many."""
@@ -51,7 +52,7 @@ async def _push(waiting: list[tuple[UUID, UUID]]) -> None:
             )
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(scope=system_scope("jobs of all hosts expire"))  # type: ignore[untyped-decorator]
 def expire_jobs() -> int:
     """End jobs that nobody will end any more. Answers how many."""
     now = timezone.now()
@@ -104,7 +105,7 @@ def _give_up(job_id: UUID) -> bool:
     return False
 
 
-@shared_task  # type: ignore[untyped-decorator]
+@shared_task(scope=system_scope("hosts of all tenants may fall silent"))  # type: ignore[untyped-decorator]
 @transaction.atomic
 def mark_silent_hosts() -> int:
     """Show hosts as offline that have said nothing for the length of their lease: the process

@@ -10,7 +10,6 @@ from django.core.asgi import get_asgi_application
 # Django's apps must be ready before a consumer is imported.
 _django = get_asgi_application()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
@@ -20,7 +19,7 @@ import hypervisors.routing  # noqa: E402
 import portal.routing  # noqa: E402
 from portal.bodies import SMALL, BoundedBodies  # noqa: E402
 from portal.senders import may_send_images  # noqa: E402
-from portal.sockets import FirstPath  # noqa: E402
+from portal.sockets import FirstPath, Scopeless, signed_in  # noqa: E402
 
 # Django's ASGI handler spools bodies to Python's default folder. It may be small (a /tmp in
 # memory); images need the room that the data folder has.
@@ -33,7 +32,7 @@ _LARGE = dict.fromkeys(
 _http = BoundedBodies(_django, large=_LARGE, trusted=may_send_images)
 
 _browsers = AllowedHostsOriginValidator(
-    AuthMiddlewareStack(
+    signed_in(
         URLRouter(
             [
                 *consoles.routing.websocket_urlpatterns,
@@ -50,6 +49,8 @@ _agents = URLRouter(
     ]
 )
 
-application = ProtocolTypeRouter(
-    {"http": _http, "websocket": FirstPath("/agent/", _agents, otherwise=_browsers)}
+application = Scopeless(
+    ProtocolTypeRouter(
+        {"http": _http, "websocket": FirstPath("/agent/", _agents, otherwise=_browsers)}
+    )
 )

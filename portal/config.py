@@ -38,12 +38,24 @@ class PortalConfig(BaseSettings):
     """Share database connections between requests. For the web process; workers fork."""
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    owner_database_url: str | None = None
+    """The same database, as the role that owns its tables. For migrations alone: the web
+    processes and the workers do not need it, and are better off without."""
     redis_url: str | None = Field(default=None, validation_alias="REDIS_URL")
 
     def database_conninfo(self) -> str:
         """A libpq connection string."""
+        return self.database_url or self._private("basalt")
+
+    def owner_conninfo(self) -> str | None:
+        """The same as the owner of the tables. None where nobody said how to be that one."""
+        if self.owner_database_url or self.database_url:
+            return self.owner_database_url
+        return self._private("basalt_owner")
+
+    def _private(self, role: str) -> str:
         folder = quote(str(self.data_dir / "run" / "postgres"), safe="")
-        return self.database_url or f"postgresql:///basalt?host={folder}&user=basalt"
+        return f"postgresql:///basalt?host={folder}&user={role}"
 
     def redis_address(self) -> str:
         """A redis-py URL: redis://, rediss:// or unix://."""

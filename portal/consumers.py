@@ -8,6 +8,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from tenants.models import Tenant, User
+from tenants.scope import scope_of, sign_in_scope
 from tenants.services.live import tenant_group
 
 RECHECK_S = 60.0
@@ -68,8 +69,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     @database_sync_to_async  # type: ignore[untyped-decorator]
     def _groups(self) -> set[str] | None:
-        user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
+        with sign_in_scope():
+            user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
         if user is None:
             return None
-        tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)
-        return {tenant_group(tenant_id) for tenant_id in tenants}
+        # Found anew each time: what the person reaches may have changed.
+        with scope_of(user):
+            tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)
+            return {tenant_group(tenant_id) for tenant_id in tenants}

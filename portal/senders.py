@@ -13,6 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from tenants.api.authentication import TokenAuthentication
 from tenants.models import Tenant, User
+from tenants.scope import NOTHING, scope_of, sign_in_scope
 
 
 async def may_send_images(scope: Any) -> bool:
@@ -31,9 +32,12 @@ async def may_send_images(scope: Any) -> bool:
 def _may(authorization: str, cookies: str) -> bool:
     request = HttpRequest()
     request.META["HTTP_AUTHORIZATION"] = authorization
-    return Tenant.objects.allowed(
-        _by_token(request) or _by_session(request, cookies), "image.manage"
-    ).exists()
+    with sign_in_scope():
+        user = _by_token(request) or _by_session(request, cookies)
+        # Lazy no more.
+        known = user.is_authenticated
+    with scope_of(user) if known else NOTHING:
+        return Tenant.objects.allowed(user, "image.manage").exists()
 
 
 def _by_token(request: Any) -> User | None:

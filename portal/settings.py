@@ -1,5 +1,6 @@
 """Django's settings. What an operator may change is in portal/config.py."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -73,6 +74,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "tenants.middleware.NothingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -80,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenants.middleware.ScopeMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -108,20 +111,33 @@ TEMPLATES = [
     },
 ]
 
-_database = dict(conninfo_to_dict(CONFIG.database_conninfo()))
+
+def _connection(conninfo: str) -> dict[str, Any]:
+    """Django's words for a libpq connection string."""
+    parts = dict(conninfo_to_dict(conninfo))
+    return {
+        "NAME": parts.pop("dbname", "basalt"),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "OPTIONS": parts,
+    }
+
+
+_database = _connection(CONFIG.database_conninfo())
+_owner = CONFIG.owner_conninfo()
 # Under ASGI every request has a thread of its own: a pool, rather than a connection each.
 _pool = {"pool": {"min_size": 2, "max_size": 20, "timeout": 10}} if CONFIG.database_pool else {}
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": _database.pop("dbname", "basalt"),
-        "USER": _database.pop("user", ""),
-        "PASSWORD": _database.pop("password", ""),
-        "HOST": _database.pop("host", ""),
-        "PORT": _database.pop("port", ""),
-        "OPTIONS": {**_database, **_pool},
+        **_database,
+        "ENGINE": "tenants.database",
+        "OPTIONS": {**_database["OPTIONS"], **_pool},
     },
 }
+BASALT_OWNER_DATABASE = _connection(_owner) if _owner else None
+"""The role that owns the tables: for `migrate` alone, see tenants/database/owner.py."""
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_ADDRESS = CONFIG.redis_address()

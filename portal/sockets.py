@@ -1,6 +1,36 @@
-"""Where sockets part: agents on one side, browsers on the other."""
+"""Where sockets part: agents on one side, browsers on the other; and what all begin with."""
 
 from typing import Any
+
+from channels.auth import AuthMiddleware
+from channels.sessions import CookieMiddleware, SessionMiddleware
+
+from tenants.scope import NOTHING, sign_in_scope
+
+
+class Scopeless:
+    """An ASGI application around another: each request and each socket begins with a scope
+    that sees nothing, whatever the server's own task had."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        with NOTHING:
+            await self.application(scope, receive, send)
+
+
+class _SignedIn(AuthMiddleware):  # type: ignore[misc]
+    """Who is signed in, found in the narrow scope that is made for it."""
+
+    async def resolve_scope(self, scope: Any) -> None:
+        with sign_in_scope():
+            await super().resolve_scope(scope)
+
+
+def signed_in(application: Any) -> Any:
+    """As `channels.auth.AuthMiddlewareStack`."""
+    return CookieMiddleware(SessionMiddleware(_SignedIn(application)))
 
 
 class FirstPath:

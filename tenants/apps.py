@@ -7,6 +7,9 @@ class TenantsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        import tenants.checks  # noqa: F401 - registers itself
+        from tenants.database.privileges import privileges_after_migrate
         from tenants.services.roles import roles_after_migrate
 
         post_migrate.connect(roles_after_migrate, sender=self)
+        post_migrate.connect(privileges_after_migrate, sender=self)

@@ -25,6 +25,12 @@ if HAS_DJANGO:
 
     django.setup()
 
+    from tenants.scope import enter, system_scope
+
+    # Tests set their scenes, and look at what came of it, with eyes that see everything. What
+    # they call by HTTP, a socket, a task or a command enters a scope of its own all the same.
+    enter(system_scope("a test"))
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:

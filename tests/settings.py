@@ -17,6 +17,7 @@ if os.environ.get("BASALT_TEST_WORKER") != _WORKER:
 
         _config = PortalConfig()
         os.environ.setdefault("DATABASE_URL", _config.database_conninfo())
+        os.environ.setdefault("BASALT_OWNER_DATABASE_URL", _config.owner_conninfo() or "")
         os.environ.setdefault("REDIS_URL", _config.redis_address())
     os.environ["BASALT_DATA_DIR"] = _DATA.name
     # Tests that empty the cache, or fill it, do so in a Redis database of their own worker.

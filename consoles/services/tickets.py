@@ -14,6 +14,7 @@ from hypervisors.services.jobs import host_must_be_online
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, RuleError
 from tenants.models import User
+from tenants.scope import scope_of, system_scope
 from tenants.services.audit import audit_record
 from vms.models import Power, VirtualMachine
 
@@ -89,22 +90,28 @@ def console_ticket_redeem(*, user: User | AnonymousUser | None, secret: str) -> 
     Raises TicketInvalidError.
     """
     now = timezone.now()
-    tickets = ConsoleTicket.objects.filter(
-        hash=_hash(secret), used_at=None, expires_at__gt=now, user__is_active=True
-    )
-    if user is not None and user.is_authenticated:
-        tickets = tickets.filter(user=user)
-    ticket = tickets.select_related("user", "vm", "vm__hypervisor").first()
-    # The update decides: of two that redeem at once, one finds no unused row any more.
-    if (
-        ticket is None
-        or not VirtualMachine.objects.allowed(ticket.user, PERMISSION)
-        .filter(pk=ticket.vm_id)
-        .exists()
-        or not ConsoleTicket.objects.filter(pk=ticket.pk, used_at=None).update(used_at=now)
-    ):
-        raise TicketInvalidError("This console ticket is used or too old. Open the console again.")
+    with system_scope("a ticket's secret says whose it is"):
+        tickets = ConsoleTicket.objects.filter(
+            hash=_hash(secret), used_at=None, expires_at__gt=now, user__is_active=True
+        )
+        if user is not None and user.is_authenticated:
+            tickets = tickets.filter(user=user)
+        ticket = tickets.select_related("user").first()
+    if ticket is None:
+        raise _ticket_invalid()
+    with scope_of(ticket.user):
+        vms = VirtualMachine.objects.allowed(ticket.user, PERMISSION)
+        vm = vms.select_related("hypervisor").filter(pk=ticket.vm_id).first()
+        # The update decides: of two that redeem at once, one finds no unused row any more.
+        unused = ConsoleTicket.objects.filter(pk=ticket.pk, used_at=None)
+        if vm is None or not unused.update(used_at=now):
+            raise _ticket_invalid()
+    ticket.vm = vm
     return ticket
+
+
+def _ticket_invalid() -> TicketInvalidError:
+    return TicketInvalidError("This console ticket is used or too old. Open the console again.")
 
 
 def _hash(secret: str) -> str:

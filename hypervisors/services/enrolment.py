@@ -13,6 +13,7 @@ from hypervisors.services.join_tokens import join_token_hash
 from hypervisors.services.networks import default_network_create
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, RuleError
+from tenants.scope import system_scope, tenant_scope
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 
@@ -72,18 +73,24 @@ def hypervisor_enrol(*, actor: Actor, request: EnrolmentRequest) -> tuple[Hyperv
     TokenUsedUpError, KeysKnownError.
     """
     _check(request)
-    # Whoever joins with one token takes turns, so that it is never used once too often.
-    token = (
-        JoinToken.objects.select_for_update(of=("self",))
-        .select_related("site", "tenant")
-        .filter(hash=join_token_hash(request.token))
-        .first()
-    )
+    with system_scope("a join token says which tenant a machine comes to"):
+        # Whoever joins with one token takes turns, so that it is never used once too often.
+        token = (
+            JoinToken.objects.select_for_update(of=("self",))
+            .select_related("site", "tenant")
+            .filter(hash=join_token_hash(request.token))
+            .first()
+        )
     if token is None:
         raise TokenInvalidError(
             "This join token is not known. Copy the whole command from the site's page again, "
             "or make a new token there."
         )
+    with tenant_scope([token.tenant_id]):
+        return _enrol(actor, token, request)
+
+
+def _enrol(actor: Actor, token: JoinToken, request: EnrolmentRequest) -> tuple[Hypervisor, bool]:
     known = _known(request)
     if known is not None and known.joined_with_id == token.pk:
         return known, False
@@ -151,7 +158,8 @@ def _check_usable(token: JoinToken) -> None:
 
 
 def _known(request: EnrolmentRequest) -> Hypervisor | None:
-    host = Hypervisor.objects.filter(sign_public=request.sign_public).first()
+    with system_scope("a host's keys are its own in the whole portal"):
+        host = Hypervisor.objects.filter(sign_public=request.sign_public).first()
     if host is not None and bytes(host.seal_public) != request.seal_public:
         raise KeysKnownError(
             "One of this host's two keys is known with another partner: its keys folder was "

@@ -18,6 +18,7 @@ from agent.protocol import VERSION, Hello, SignatureError, link_statement, verif
 from hypervisors.models import Hypervisor
 from hypervisors.services.jobs import host_group
 from tenants.errors import RuleError
+from tenants.scope import system_scope
 from tenants.services.live import live_publish
 
 
@@ -49,7 +50,8 @@ def link_check(*, hello: Hello, nonce: bytes) -> Hypervisor:
             f"{VERSION}. Install the agent again with the portal's install command.",
             code="protocol",
         )
-    host = Hypervisor.objects.filter(pk=hello.hypervisor_id).first()
+    with system_scope("a host says who it is, before its tenant is known"):
+        host = Hypervisor.objects.filter(pk=hello.hypervisor_id).first()
     if host is None:
         raise link_removed_refusal()
     statement = link_statement(

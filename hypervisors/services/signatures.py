@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from agent.protocol import SignatureError, request_statement, verify
 from hypervisors.models import Hypervisor
 from tenants.errors import RuleError
+from tenants.scope import system_scope
 
 MAX_SKEW_S = 300
 """A signature is good for this long, so a host's clock may be this wrong."""
@@ -34,7 +35,8 @@ def request_verify(request: HttpRequest) -> Hypervisor:
             "clock, for example with systemd-timesyncd.",
             code="clock",
         )
-    host = Hypervisor.objects.filter(pk=host_id).first()
+    with system_scope("a host says who it is, before its tenant is known"):
+        host = Hypervisor.objects.filter(pk=host_id).first()
     if host is None:
         raise _refusal()
     statement = request_statement(

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from portal.embedded.leftovers import MARK
@@ -22,6 +23,9 @@ from portal.embedded.processes import (
     service_account,
     stop_group,
 )
+
+if TYPE_CHECKING:
+    import psycopg
 
 _LONGEST_SOCKET_PATH = 100
 _START_S = 30
@@ -45,7 +49,8 @@ def _leave_socket_folder(folder: Path) -> None:
 
 
 class Postgres:
-    """A cluster of its own in DATA/postgres, with the database `basalt`."""
+    """A cluster of its own in DATA/postgres, with the database `basalt` and its two roles:
+    `basalt_owner` owns and migrates the tables, `basalt` is the application's and owns nothing."""
 
     def __init__(self, data: Path, *, durable: bool = True) -> None:
         self.account = service_account("postgres")
@@ -57,7 +62,16 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql:///basalt?host={quote(str(self.socket_folder), safe='')}&user=basalt"
+        """For the application."""
+        return self._url("basalt")
+
+    @property
+    def owner_url(self) -> str:
+        """For migrations."""
+        return self._url("basalt_owner")
+
+    def _url(self, role: str) -> str:
+        return f"postgresql:///basalt?host={quote(str(self.socket_folder), safe='')}&user={role}"
 
     def start(self) -> None:
         """Ready when this returns. Raises EmbeddedError."""
@@ -127,16 +141,29 @@ class Postgres:
             time.sleep(0.05)
 
     def _make_database(self) -> None:
-        import psycopg
-
-        with psycopg.connect(
-            host=str(self.socket_folder), user="postgres", dbname="postgres", autocommit=True
-        ) as connection:
-            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname='basalt'").fetchone():
-                connection.execute("CREATE ROLE basalt LOGIN CREATEDB")
+        """The roles and the database as they should be, whichever version made the cluster."""
+        with self._as_superuser("postgres") as connection:
+            roles = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+            for role in {"basalt", "basalt_owner"} - roles:
+                connection.execute(f"CREATE ROLE {role} LOGIN")
+            connection.execute("ALTER ROLE basalt_owner NOSUPERUSER NOBYPASSRLS CREATEDB")
+            connection.execute(
+                "ALTER ROLE basalt NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE NOREPLICATION"
+            )
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname='basalt'")
             if not found.fetchone():
-                connection.execute("CREATE DATABASE basalt OWNER basalt")
+                connection.execute("CREATE DATABASE basalt OWNER basalt_owner")
+        with self._as_superuser("basalt") as connection:
+            # Before there were two roles, the application's owned database and tables.
+            connection.execute("REASSIGN OWNED BY basalt TO basalt_owner")
+            connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+
+    def _as_superuser(self, database: str) -> "psycopg.Connection[Any]":
+        import psycopg
+
+        return psycopg.connect(
+            host=str(self.socket_folder), user="postgres", dbname=database, autocommit=True
+        )
 
     def _program(self, name: str) -> str:
         """A program of the version that made the cluster, or of the newest for a new one."""

@@ -157,6 +157,7 @@ def _environment(postgres: Postgres, redis: Redis, data: Path) -> dict[str, str]
     return {
         **os.environ,
         "DATABASE_URL": postgres.url,
+        "BASALT_OWNER_DATABASE_URL": postgres.owner_url,
         "REDIS_URL": redis.url,
         "BASALT_DATA_DIR": str(data / "portal"),
         "DJANGO_SETTINGS_MODULE": "portal.settings",

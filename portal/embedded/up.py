@@ -6,12 +6,12 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from portal.embedded import guest_image
@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _READY_S = 60
 _AGENT_STOP_S = 60
 _SECONDS_TO_FORGET_A_HOST = 15
+_OWNER = "BASALT_OWNER_DATABASE_URL"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -77,6 +78,7 @@ class _Basalt:
         self.stops: list[Callable[[], None]] = []
         self.remarks: list[str] = []
         self.env: dict[str, str] = {}
+        self.owner_url = ""
         self.begun = datetime.now(tz=UTC)
 
     @property
@@ -125,7 +127,8 @@ class _Basalt:
         with _step("PostgreSQL and Redis"):
             self._start_services()
         with _step("Database and static files"):
-            self._manage("basalt_prepare")
+            # Nothing else is told how to be the owner of the tables.
+            self._manage("basalt_prepare", env={_OWNER: self.owner_url})
             self._bundle()
         with _step("Portal, worker and beat"):
             self._start_portal()
@@ -148,12 +151,14 @@ class _Basalt:
 
     def _start_services(self) -> None:
         postgres, redis = Postgres(self.data), Redis(self.data)
+        self.owner_url = postgres.owner_url
         self.stops.append(postgres.stop)
         postgres.start()
         self.stops.append(redis.stop)
         redis.start()
+        ours = {name: value for name, value in os.environ.items() if name != _OWNER}
         self.env = {
-            **os.environ,
+            **ours,
             "DATABASE_URL": postgres.url,
             "REDIS_URL": redis.url,
             "BASALT_DATA_DIR": str(self.data),
@@ -239,7 +244,7 @@ class _Basalt:
 
     def _agent_env(self) -> dict[str, str]:
         # A host never gets to know the portal's database.
-        hidden = {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+        hidden = {_OWNER, "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
         env = self.env or dict(os.environ)
         return {key: value for key, value in env.items() if key not in hidden}
 
@@ -291,11 +296,11 @@ class _Basalt:
 
     # ------------------------------------------------------------------ small things
 
-    def _manage(self, *arguments: str) -> str:
+    def _manage(self, *arguments: str, env: Mapping[str, str] = MappingProxyType({})) -> str:
         return run_quietly(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
             what=f"manage.py {arguments[0]}",
-            env=self.env,
+            env={**self.env, **env},
             cwd=ROOT,
         )
 

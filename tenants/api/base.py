@@ -2,15 +2,19 @@
 
 from typing import Any, ClassVar, TypeVar
 
+from django.db import transaction
 from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from tenants.actor import Actor
-from tenants.middleware import actor_for
+from tenants.middleware import READING, actor_for
 from tenants.models import Tenant
+from tenants.scope import current, enter, scope_of, sign_in_scope
 
 M = TypeVar("M", bound=Model)
 
@@ -25,6 +29,21 @@ class TenantViewSet(GenericViewSet[M]):
         """The permission of the action at hand."""
         # KeyError on purpose: an undeclared action must not fall back to all rows.
         return self.permissions_by_action[self.action]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method not in READING:
+            return super().dispatch(request, *args, **kwargs)
+        # As in tenants.middleware: the database is told once whose rows may be seen.
+        with transaction.atomic(savepoint=False):
+            return super().dispatch(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """From here on the second wall is that of the person, however they were recognised."""
+        with sign_in_scope():
+            super().perform_authentication(request)
+            user = request.user
+        if current().person != user.pk:
+            enter(scope_of(user))
 
     def get_queryset(self) -> QuerySet[M]:
         if getattr(self, "swagger_fake_view", False):

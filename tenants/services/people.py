@@ -9,6 +9,7 @@ from tenants.actor import Actor
 from tenants.errors import NameTakenError
 from tenants.models import ApiToken, Membership, Role, Tenant, User
 from tenants.models.api_token import token_hash, token_new
+from tenants.scope import sign_in_scope
 from tenants.services.audit import audit_record
 
 
@@ -17,9 +18,10 @@ def user_create(
     *, actor: Actor, tenant: Tenant, role: str, email: str, password: str | None
 ) -> User:
     """A person with a built-in role on `tenant`. Raises NameTakenError."""
-    if User.objects.filter(email__iexact=email.strip()).exists():
-        raise NameTakenError(f"{email} has an account already.", field="email")
-    user = User.objects.create_user(email=email, password=password)
+    with sign_in_scope():
+        if User.objects.filter(email__iexact=email.strip()).exists():
+            raise NameTakenError(f"{email} has an account already.", field="email")
+        user = User.objects.create_user(email=email, password=password)
     membership_create(actor=actor, user=user, tenant=tenant, role=role)
     return user
 

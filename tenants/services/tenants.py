@@ -7,6 +7,7 @@ from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError
 from tenants.models import Site, Tenant
 from tenants.models.tenant import MAX_DEPTH
+from tenants.scope import current, system_scope
 from tenants.services.audit import audit_record
 
 # Names in addresses that are pages of their own.
@@ -22,9 +23,10 @@ def tenant_create(*, actor: Actor, name: str, parent: Tenant | None) -> Tenant:
     name = name.strip()
     slug = _slug_for(name)
     base, number = slug, 2
-    while Tenant.objects.filter(slug=slug).exists():
-        slug = f"{base[:58]}-{number}"
-        number += 1
+    with system_scope("addresses are unique in the whole portal"):
+        while Tenant.objects.filter(slug=slug).exists():
+            slug = f"{base[:58]}-{number}"
+            number += 1
     depth, above = 1, parent
     while above is not None:
         depth, above = depth + 1, above.parent
@@ -41,15 +43,17 @@ def tenant_create(*, actor: Actor, name: str, parent: Tenant | None) -> Tenant:
         raise NameTakenError(
             f"There is a customer named “{name}” already. Choose another name.", field="name"
         ) from error
-    audit_record(
-        actor=actor,
-        tenant=tenant,
-        action="tenant.create",
-        object_kind="tenant",
-        object_id=tenant.id,
-        object_name=name,
-        after={"name": name, "parent": parent.name if parent else None},
-    )
+    # Whoever made it reaches it from the next request on; its first event is written now.
+    with current().including(tenant.id):
+        audit_record(
+            actor=actor,
+            tenant=tenant,
+            action="tenant.create",
+            object_kind="tenant",
+            object_id=tenant.id,
+            object_name=name,
+            after={"name": name, "parent": parent.name if parent else None},
+        )
     return tenant
 
 

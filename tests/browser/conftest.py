@@ -17,6 +17,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tenants.models import User
+from tenants.scope import bound
 from tests.browser.screen import WithScreens
 from tests.factories import MembershipFactory, MspFactory
 from tests.pages.conftest import Fleet, fleet_of
@@ -129,6 +130,6 @@ def elsewhere(action: Callable[[], object]) -> None:
     """Do what another process of the portal would do, in a thread of its own: this one belongs
     to Playwright's event loop, and services that speak to Redis bring theirs."""
     with ThreadPoolExecutor(max_workers=1) as threads:
-        done = threads.submit(action)
+        done = threads.submit(bound(action))
         threads.submit(connections.close_all)
         done.result(timeout=15)

@@ -251,6 +251,8 @@ class Stack:
             "from tenants.models import Tenant\n"
             "from tenants.services.people import api_token_create, user_create\n"
             "from tenants.services.tenants import tenant_create\n"
+            "from tenants.scope import enter, system_scope\n"
+            "enter(system_scope('a new customer for the tests'))\n"
             "msp = Tenant.objects.get(kind='msp')\n"
             f"customer = tenant_create(actor=SYSTEM, name={customer!r}, parent=msp)\n"
             f"user = user_create(actor=SYSTEM, tenant=customer, role={role!r}, "

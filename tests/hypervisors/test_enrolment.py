@@ -20,6 +20,7 @@ from hypervisors.services.networks import default_subnet
 from tenants.actor import SYSTEM
 from tenants.errors import InvalidInputError
 from tenants.models import AuditEvent
+from tenants.scope import bound
 from tests.factories import HypervisorFactory, SiteFactory
 
 PATH = "/agent/v1/enrol/"
@@ -211,7 +212,7 @@ def test_many_machines_with_one_token_at_once_never_use_it_too_often(settings):
         statuses.append(answer.status_code)
         connection.close()
 
-    threads = [threading.Thread(target=join) for _ in range(8)]
+    threads = [threading.Thread(target=bound(join)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -239,7 +240,7 @@ def test_hosts_of_one_name_that_join_by_different_tokens_at_once_all_get_in():
         statuses.append(answer.status_code)
         connection.close()
 
-    threads = [threading.Thread(target=join, args=[token]) for token in tokens]
+    threads = [threading.Thread(target=bound(join), args=[token]) for token in tokens]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -27,6 +27,7 @@ from hypervisors.services.links import Link
 from hypervisors.services.sending import jobs_waiting
 from hypervisors.tasks import GRACE, expire_jobs, mark_silent_hosts, push_waiting_jobs
 from tenants.actor import SYSTEM
+from tenants.scope import bound
 from tests.factories import HypervisorFactory, JobFactory, VirtualMachineFactory
 
 LEGAL = {
@@ -126,7 +127,7 @@ def test_a_job_is_taken_for_sending_once_however_many_try():
             taken.append(1)
         connection.close()
 
-    threads = [threading.Thread(target=take) for _ in range(6)]
+    threads = [threading.Thread(target=bound(take)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -218,7 +219,7 @@ def test_expiry_passes_over_a_job_that_is_being_decided_on():
 
     with transaction.atomic():
         locked(job)
-        thread = threading.Thread(target=expire)
+        thread = threading.Thread(target=bound(expire))
         thread.start()
         thread.join(timeout=10)
         assert ended == [0]

@@ -22,6 +22,7 @@ from hypervisors.services.networks import (
 from tenants.actor import SYSTEM
 from tenants.errors import InvalidInputError, NameTakenError
 from tenants.models import AuditEvent
+from tenants.scope import bound
 from tests.factories import HypervisorFactory, NetworkFactory, VirtualMachineFactory
 from vms.models import Nic
 
@@ -201,7 +202,7 @@ def test_many_who_ask_at_once_get_different_addresses():
             Nic.objects.filter(vm=vm).update(address=address)
         connection.close()
 
-    threads = [threading.Thread(target=take, args=[vm]) for vm in vms]
+    threads = [threading.Thread(target=bound(take), args=[vm]) for vm in vms]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -223,7 +224,7 @@ def test_two_networks_made_at_once_do_not_overlap():
             outcomes.append("overlap")
         connection.close()
 
-    threads = [threading.Thread(target=create, args=[f"net{number}"]) for number in range(4)]
+    threads = [threading.Thread(target=bound(create), args=[f"net{number}"]) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -12,6 +12,7 @@ from hypervisors.models import Job, Status
 from hypervisors.services.jobs import VmBusyError, job_cancel, job_finished, job_take_for_sending
 from tenants.actor import SYSTEM
 from tenants.errors import NameTakenError, RuleError
+from tenants.scope import bound
 from tests.factories import (
     SSH_KEY,
     HypervisorFactory,
@@ -61,7 +62,7 @@ def both(*calls: Callable[[], Any]) -> list[Any]:
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
+    threads = [threading.Thread(target=bound(run), args=item) for item in enumerate(calls)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,6 +17,7 @@ from hypervisors.services.networks import address_allocate
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError
 from tenants.models import Tenant
+from tenants.scope import system_scope
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
@@ -286,7 +287,9 @@ def _new_mac() -> str:
     """A free address under 52:54:00, QEMU's customary prefix for its guests."""
     while True:
         mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        if not Nic.objects.filter(mac=mac).exists():
+        with system_scope("a MAC address is unique in the whole portal"):
+            taken = Nic.objects.filter(mac=mac).exists()
+        if not taken:
             return mac
 
 

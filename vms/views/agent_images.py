@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 
 from hypervisors.services.signatures import request_verify
 from tenants.errors import RuleError
+from tenants.scope import tenant_scope
 from vms.models import ImageVersion
 from vms.services.images import version_path
 
@@ -37,7 +38,9 @@ def image_download(request: HttpRequest, version_id: UUID) -> HttpResponseBase:
         hypervisor = request_verify(request)
     except RuleError as error:
         return _refused(error.status, error.code, error.message)
-    version = ImageVersion.objects.used_by(hypervisor).held_here().filter(pk=version_id).first()
+    with tenant_scope([hypervisor.tenant_id]):
+        usable = ImageVersion.objects.used_by(hypervisor).held_here()
+        version = usable.filter(pk=version_id).first()
     path = version_path(version) if version else None
     if version is None or path is None or not path.is_file():
         return _refused(404, "not_found", "There is no such image, or no VM of yours uses it.")

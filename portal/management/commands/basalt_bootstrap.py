@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import transaction
 
 from hypervisors.services.join_tokens import join_token_create
 from tenants.actor import SYSTEM
 from tenants.models import Site, Tenant, User
+from tenants.scope import system_scope
+from tenants.scoped_command import ScopedCommand
 from tenants.services.people import api_token_create, user_create
 from tenants.services.tenants import site_create, tenant_create
 from vms.models import Image
@@ -26,8 +28,9 @@ EMAIL = "admin@basalt.test"
 MSP, CUSTOMER, SITE = "Basalt MSP", "Acme", "Workshop"
 
 
-class Command(BaseCommand):
+class Command(ScopedCommand):
     help = "Make what a new portal needs, and print a join token for its first hosts as JSON."
+    scope = system_scope("what a new portal begins with belongs to several tenants")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--hosts", type=int, default=1, help="how many hosts shall join")

@@ -6,11 +6,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+
+from tenants.scope import NOTHING
+from tenants.scoped_command import ScopedCommand
 
 
-class Command(BaseCommand):
+class Command(ScopedCommand):
     help = "Migrate the database, and collect static files when they changed."
+    scope = NOTHING
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)

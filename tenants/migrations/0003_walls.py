@@ -1,0 +1,38 @@
+"""The second wall around people, tenants and what is theirs; see tenants/walls.py."""
+
+from django.db import migrations
+
+from tenants.walls import (
+    FUNCTIONS,
+    NO_FUNCTIONS,
+    AccountWall,
+    ParentWall,
+    PersonWall,
+    TenantWall,
+    TreeWall,
+)
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("tenants", "0002_idempotent_answers"),
+        ("guardian", "0003_remove_groupobjectpermission_guardian_gr_content_ae6aec_idx_and_more"),
+        ("account", "0009_emailaddress_unique_primary_email"),
+    ]
+
+    operations = [
+        migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
+        TenantWall("tenants_membership", sign_in=True, own="user_id"),
+        AccountWall("tenants_user"),
+        ParentWall("tenants_user_groups", "user_id", "tenants_user"),
+        ParentWall("tenants_user_user_permissions", "user_id", "tenants_user"),
+        PersonWall("tenants_apitoken", of_colleagues=True),
+        PersonWall("tenants_idempotentanswer"),
+        TreeWall("tenants_tenant"),
+        TenantWall("tenants_role", from_above=True, sign_in=True),
+        TenantWall("tenants_site"),
+        TenantWall("tenants_auditevent"),
+        PersonWall("guardian_userobjectpermission", of_colleagues=True),
+        PersonWall("account_emailaddress", of_colleagues=True),
+        ParentWall("account_emailconfirmation", "email_address_id", "account_emailaddress"),
+    ]

@@ -1,0 +1,231 @@
+"""The second wall: row-level security, as migrations put it up.
+
+    operations = [
+        TenantWall("vms_virtualmachine"),
+        ParentWall("vms_disk", "vm_id", "vms_virtualmachine"),
+    ]
+
+Every table has a wall, or stands in `OPEN` with the reason why not: tests/policy/test_walls.py
+walks the database. The policies read what tenants/database tells each transaction, and are
+written so that PostgreSQL reads it once in a statement, not once for each row: `(SELECT …)`
+becomes an InitPlan, `IN (SELECT …)` a hashed subplan.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.migrations.operations.base import Operation
+
+OPEN = {
+    "auth_group": "Django's groups, which nothing here uses: roles are tenants_role",
+    "auth_group_permissions": "as auth_group",
+    "auth_permission": "names of Django's own permissions, the same in every installation",
+    "django_content_type": "names of models, the same in every installation",
+    "django_migrations": "which migrations ran",
+    "django_session": "read before it is known who asks; the key that finds a row is a secret",
+    "guardian_groupobjectpermission": "grants to Django's groups, which nothing here uses",
+}
+"""Tables without a wall, and why. No row of these belongs to a tenant."""
+
+APPEND_ONLY: frozenset[str] = frozenset()
+"""Tables in which the application's role may neither change nor delete rows."""
+
+FUNCTIONS = """
+CREATE FUNCTION basalt_is_system() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT current_setting('basalt.scope', true) = 'system' $$;
+CREATE FUNCTION basalt_is_sign_in() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT current_setting('basalt.scope', true) IN ('system', 'sign-in') $$;
+CREATE FUNCTION basalt_is_scoped() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT current_setting('basalt.scope', true) = 'tenants' $$;
+CREATE FUNCTION basalt_person() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT nullif(current_setting('basalt.person', true), '')::uuid $$;
+CREATE FUNCTION basalt_tenants() RETURNS SETOF uuid LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+    AS $$ SELECT unnest(nullif(current_setting('basalt.tenants', true), '')::uuid[]) $$;
+CREATE FUNCTION basalt_readable() RETURNS SETOF uuid LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+    AS $$ SELECT unnest(nullif(current_setting('basalt.tenants', true), '')::uuid[]
+        || nullif(current_setting('basalt.above', true), '')::uuid[]) $$;
+"""
+"""What the policies ask. Settings that nobody has set are NULL or empty, and so no row passes."""
+
+NO_FUNCTIONS = """
+DROP FUNCTION basalt_is_system();
+DROP FUNCTION basalt_is_sign_in();
+DROP FUNCTION basalt_is_scoped();
+DROP FUNCTION basalt_person();
+DROP FUNCTION basalt_tenants();
+DROP FUNCTION basalt_readable();
+"""
+
+_SYSTEM = "(SELECT basalt_is_system())"
+_SIGN_IN = "(SELECT basalt_is_sign_in())"
+_MINE = "(SELECT basalt_person())"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """SQL conditions: which rows may be read, and which may be made, changed and deleted."""
+
+    read: str
+    write: str
+    make: str | None = None
+    """Where rows are made under another rule than they are changed."""
+
+
+class Wall(Operation):
+    """ENABLE and FORCE row-level security on a table, with policies. Reversible."""
+
+    reduces_to_sql = True
+    reversible = True
+    elidable = False
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+    def rules(self) -> Rules:
+        raise NotImplementedError
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Models know nothing of walls."""
+
+    def database_forwards(self, _app: str, schema_editor: Any, *_states: Any) -> None:
+        for statement in self.up():
+            schema_editor.execute(statement)
+
+    def database_backwards(self, _app: str, schema_editor: Any, *_states: Any) -> None:
+        for statement in self.down():
+            schema_editor.execute(statement)
+
+    def describe(self) -> str:
+        return f"Row-level security on {self.table}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"wall_{self.table}"
+
+    def up(self) -> Iterator[str]:
+        """The statements, in order."""
+        rules = self.rules()
+        yield f"ALTER TABLE {self.table} ENABLE ROW LEVEL SECURITY"
+        # Else it would not hold for the tables' owner.
+        yield f"ALTER TABLE {self.table} FORCE ROW LEVEL SECURITY"
+        if rules.read == rules.write and rules.make is None:
+            yield f"CREATE POLICY basalt_wall ON {self.table} USING ({rules.read})"
+            return
+        made = rules.make or rules.write
+        yield f"CREATE POLICY basalt_read ON {self.table} FOR SELECT USING ({rules.read})"
+        yield f"CREATE POLICY basalt_make ON {self.table} FOR INSERT WITH CHECK ({made})"
+        yield f"CREATE POLICY basalt_change ON {self.table} FOR UPDATE USING ({rules.write})"
+        yield f"CREATE POLICY basalt_delete ON {self.table} FOR DELETE USING ({rules.write})"
+
+    def down(self) -> Iterator[str]:
+        for name in ("wall", "read", "make", "change", "delete"):
+            yield f"DROP POLICY IF EXISTS basalt_{name} ON {self.table}"
+        yield f"ALTER TABLE {self.table} NO FORCE ROW LEVEL SECURITY"
+        yield f"ALTER TABLE {self.table} DISABLE ROW LEVEL SECURITY"
+
+
+class TenantWall(Wall):
+    """Rows of the scope's tenants.
+
+    `from_above`: rows of the tenants above may be read too, and those of nobody (NULL), which
+    are everybody's. `sign_in`: open to signing in, for what says who somebody is. `own`: the
+    column of a person, who may read the row wherever it is.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        column: str = "tenant_id",
+        *,
+        from_above: bool = False,
+        sign_in: bool = False,
+        own: str | None = None,
+    ) -> None:
+        super().__init__(table)
+        self.column, self.from_above, self.sign_in, self.own = column, from_above, sign_in, own
+
+    def rules(self) -> Rules:
+        always = _SIGN_IN if self.sign_in else _SYSTEM
+        write = f"{always} OR {self.column} IN (SELECT basalt_tenants())"
+        if not self.from_above and self.own is None:
+            return Rules(read=write, write=write)
+        read = write
+        if self.from_above:
+            read = (
+                f"{always} OR {self.column} IN (SELECT basalt_readable()) "
+                f"OR ({self.column} IS NULL AND (SELECT basalt_is_scoped()))"
+            )
+        if self.own is not None:
+            read += f" OR {self.own} = {_MINE}"
+        return Rules(read=read, write=write)
+
+
+class TreeWall(Wall):
+    """The tenants themselves: those of the scope, and to read those above them. A new one is
+    made below one of the scope's."""
+
+    def __init__(self, table: str, parent: str = "parent_id") -> None:
+        super().__init__(table)
+        self.parent = parent
+
+    def rules(self) -> Rules:
+        return Rules(
+            read=f"{_SIGN_IN} OR id IN (SELECT basalt_readable())",
+            write=f"{_SYSTEM} OR id IN (SELECT basalt_tenants())",
+            make=f"{_SYSTEM} OR {self.parent} IN (SELECT basalt_tenants())",
+        )
+
+
+class ParentWall(Wall):
+    """Rows of a parent that may be seen. `tenant`: the parent's column of its tenant, where a
+    parent may be seen without being one's own (see `from_above`): rows below that are read only.
+
+    EXISTS, since PostgreSQL then chooses between looking up the few parents of a few rows and
+    hashing all of them.
+    """
+
+    def __init__(self, table: str, column: str, parent: str, *, tenant: str | None = None) -> None:
+        super().__init__(table)
+        self.column, self.parent, self.tenant = column, parent, tenant
+
+    def rules(self) -> Rules:
+        read = f"{_SYSTEM} OR {self._exists('')}"
+        if self.tenant is None:
+            return Rules(read=read, write=read)
+        own = f" AND above.{self.tenant} IN (SELECT basalt_tenants())"
+        return Rules(read=read, write=f"{_SYSTEM} OR {self._exists(own)}")
+
+    def _exists(self, more: str) -> str:
+        link = f"above.id = {self.table}.{self.column}"
+        return f"EXISTS (SELECT 1 FROM {self.parent} above WHERE {link}{more})"  # noqa: S608
+
+
+class PersonWall(Wall):
+    """Rows of a person: one's own, and while signing in anybody's. `of_colleagues`: those of
+    everybody who has a membership of a tenant in the scope, too."""
+
+    def __init__(self, table: str, column: str = "user_id", *, of_colleagues: bool = False) -> None:
+        super().__init__(table)
+        self.column, self.of_colleagues = column, of_colleagues
+
+    def rules(self) -> Rules:
+        rule = f"{_SIGN_IN} OR {self.column} = {_MINE}"
+        if self.of_colleagues:
+            rule += f" OR {_is_colleague(f'{self.table}.{self.column}')}"
+        return Rules(read=rule, write=rule)
+
+
+class AccountWall(Wall):
+    """The accounts: one's own, and to read those of people with a membership in the scope. They
+    are made and closed by signing in and by the portal itself, never from inside a tenant."""
+
+    def rules(self) -> Rules:
+        own = f"{_SIGN_IN} OR id = {_MINE}"
+        return Rules(read=f"{own} OR {_is_colleague(f'{self.table}.id')}", write=own, make=_SIGN_IN)
+
+
+def _is_colleague(person: str) -> str:
+    # The membership's own wall lets one's own through too, which is the person themselves.
+    held = f"held.user_id = {person}"
+    return f"EXISTS (SELECT 1 FROM tenants_membership held WHERE {held})"  # noqa: S608

@@ -1,0 +1,20 @@
+"""The second wall around images and VMs; see tenants/walls.py."""
+
+from django.db import migrations
+
+from tenants.walls import ParentWall, TenantWall
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("vms", "0003_image_version_virtual_machines"),
+        ("tenants", "0003_walls"),
+    ]
+
+    operations = [
+        TenantWall("vms_image", from_above=True),
+        ParentWall("vms_imageversion", "image_id", "vms_image", tenant="tenant_id"),
+        TenantWall("vms_virtualmachine"),
+        ParentWall("vms_disk", "vm_id", "vms_virtualmachine"),
+        ParentWall("vms_nic", "vm_id", "vms_virtualmachine"),
+    ]
