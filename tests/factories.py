@@ -251,4 +251,7 @@ class JobFactory(DjangoModelFactory[Job]):
     subject_id = factory.LazyFunction(uuid.uuid4)
     subject_name = "vm"
     step = "Waiting for the host"
+    requested_by_name = factory.LazyAttribute(
+        lambda job: job.requested_by.email if getattr(job, "requested_by", None) else ""
+    )
     deadline = factory.LazyFunction(lambda: timezone.now() + timedelta(hours=1))

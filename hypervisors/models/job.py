@@ -69,6 +69,8 @@ class Job(TenantOwnedModel):
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
     requested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    requested_by_name = models.CharField(max_length=254, blank=True)
+    """Kept beside the person: who looks at the job may not be one who may see their account."""
     deadline = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     accepted_at = models.DateTimeField(null=True, blank=True)
@@ -93,6 +95,11 @@ class Job(TenantOwnedModel):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject_name}"
+
+    @property
+    def asked_by(self) -> str:
+        """Who asked for it, for people. Load `requested_by` along with the job."""
+        return str(self.requested_by or self.requested_by_name or "Basalt")
 
     @property
     def active(self) -> bool:

@@ -87,6 +87,7 @@ def job_create(
                 subject_name=subject_name,
                 arguments=arguments or {},
                 requested_by=actor.user,
+                requested_by_name=actor.name if actor.user else "",
                 deadline=timezone.now() + timedelta(seconds=settings.BASALT_JOB_DEADLINE_S),
                 step="Waiting for the host",
             )

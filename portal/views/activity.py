@@ -30,7 +30,7 @@ class ActivityView(ListPage):
         ("subject", lambda row: row.subject_name),
         ("customer", lambda row: row.tenant.name),
         ("host", lambda row: row.hypervisor.name),
-        ("by", lambda row: row.requested_by.email if row.requested_by else "Basalt"),
+        ("by", lambda row: row.requested_by_name or "Basalt"),
         ("outcome", lambda row: job_look(row).word),
         ("error", lambda row: row.error_message),
         ("finished", lambda row: row.finished_at and row.finished_at.isoformat()),

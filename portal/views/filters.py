@@ -181,7 +181,7 @@ class JobFilters(filters.FilterSet):  # type: ignore[misc]
         return rows.filter(
             Q(subject_name__icontains=text)
             | Q(hypervisor__name__icontains=text)
-            | Q(requested_by__email__icontains=text)
+            | Q(requested_by_name__icontains=text)
         )
 
     def by_status(self, rows: Any, name: str, value: str) -> Any:

@@ -343,7 +343,7 @@ class JobTable(tables.Table):  # type: ignore[misc]
     kind = tables.Column(verbose_name="What")
     hypervisor = tables.Column(verbose_name="Host", order_by="hypervisor__name", attrs=WIDE)
     requested_by = tables.Column(
-        empty_values=(), verbose_name="By", order_by="requested_by__email", attrs=WIDER
+        empty_values=(), verbose_name="By", order_by="requested_by_name", attrs=WIDER
     )
     took = tables.Column(
         empty_values=(), orderable=False, accessor="id", verbose_name="Took", attrs=NUMBER
@@ -378,7 +378,7 @@ class JobTable(tables.Table):  # type: ignore[misc]
         )
 
     def render_requested_by(self, record: Job) -> str:
-        return str(record.requested_by or "Basalt")
+        return record.asked_by
 
     def render_took(self, record: Job) -> str:
         return duration(record)

@@ -3,6 +3,8 @@
 import pytest
 
 from hypervisors.models import Status
+from tenants.models import User
+from tenants.scope import scope_of
 from tests.factories import JobFactory, MembershipFactory
 
 LISTS = ["/", "/vms/", "/hosts/", "/sites/", "/customers/", "/activity/", "/images/"]
@@ -113,3 +115,18 @@ def test_a_running_jobs_steps_are_on_its_page(as_customer, fleet):
         text = as_customer.get(address).content.decode()
         assert "Downloading the image" in text
         assert 'aria-valuenow="40"' in text
+
+
+def test_a_customer_reads_who_asked_for_a_job_without_seeing_the_msps_people(
+    as_technician, fleet, technician
+):
+    as_technician.post(f"{fleet.vm_page}power/stop/")
+    as_technician.force_login(fleet.owner)
+    page = as_technician.get("/activity/").content.decode()
+    assert technician.email in page
+    assert technician.email in as_technician.get("/activity/?format=csv").getvalue().decode()
+    assert (
+        technician.email in as_technician.get(f"/activity/?q={technician.email}").content.decode()
+    )
+    with scope_of(fleet.owner):
+        assert not User.objects.filter(pk=technician.pk).exists()
