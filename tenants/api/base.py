@@ -23,6 +23,8 @@ class TenantViewSet(GenericViewSet[M]):
     """Rows in scope only: what the person may not see is a 404, like what does not exist."""
 
     permissions_by_action: ClassVar[dict[str, str]]
+    # Not OPTIONS: the API's schema describes it, to whoever may ask and whoever may not alike.
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     @property
     def permission(self) -> str:
@@ -54,8 +56,8 @@ class TenantViewSet(GenericViewSet[M]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if self.action is None:  # a method that the viewset does not have: 405 follows
-            return  # type: ignore[unreachable]
+        if self.action in (None, "metadata"):
+            return  # a method that the viewset does not have: 405 follows
         permission = self.permission
         # Whoever holds the permission nowhere is told so; elsewhere the scope decides.
         if not Tenant.objects.allowed(self.request.user, permission).exists():

@@ -1,0 +1,207 @@
+"""Tenants with one of everything, whose every word tells whose it is.
+
+All ids and names of a tenant hold `f00d` and four digits that are its alone, so that one look at
+an answer says whose things are in it. What those below a tenant may read of it (its name, its
+images, its shared roles) has other digits than the rest.
+"""
+
+import hashlib
+import itertools
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.utils import timezone
+
+from consoles.models import ConsoleTicket
+from hypervisors.models import JobEvent, JoinToken
+from tenants.models import AuditEvent, IdempotentAnswer, Role, Tenant, User
+from tenants.permissions import BUILT_IN_ROLES
+from tenants.services.people import api_token_create
+from tests.factories import (
+    CustomerFactory,
+    HypervisorFactory,
+    ImageFactory,
+    ImageVersionFactory,
+    JobFactory,
+    MembershipFactory,
+    MspFactory,
+    NetworkFactory,
+    SiteFactory,
+    UserFactory,
+    VirtualMachineFactory,
+)
+
+PUBLIC = 0x1000
+"""Added to the digits of what those below may read."""
+NOBODY = 0xDEAD
+"""The digits of what never was."""
+_serial = itertools.count(1)
+
+
+def word(digits: int) -> str:
+    return f"f00d{digits:04x}"
+
+
+def ident(digits: int) -> uuid.UUID:
+    """An id that tells whose it is."""
+    return uuid.UUID(f"{word(digits)}-0000-4000-8000-{next(_serial):012x}")
+
+
+@dataclass(frozen=True)
+class World:
+    """What calls can name of one tenant: ids by kind, and words of addresses."""
+
+    digits: int
+    ids: dict[str, str]
+    customer: str
+    site: str
+    host: str
+    vm: str
+    secret: str
+    """Of a console ticket that nobody has used."""
+
+    def words(self) -> list[str]:
+        return [*self.ids.values(), self.customer, self.site, self.host, self.vm, self.secret]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who asks. `sees`: the digits that may be in an answer."""
+
+    name: str
+    session: str
+    token: str
+    sees: frozenset[int]
+
+
+@dataclass
+class Scene:
+    """All tenants by their relation to the customer `own`, and all who ask."""
+
+    worlds: dict[str, World] = field(default_factory=dict)
+    callers: list[Caller] = field(default_factory=list)
+
+
+def nobody() -> World:
+    """As a tenant's, but nothing of it is in the database."""
+    kinds = (
+        "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
+        "user api_token membership role audit_event"
+    )
+    ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
+    name = word(NOBODY)
+    return World(NOBODY, ids, f"t-{name}", f"s-{name}", f"h-{name}", f"v-{name}", f"x-{name}")
+
+
+def scene_make() -> Scene:
+    """Rows of two MSPs with customers, and somebody for each role at each place."""
+    scene = Scene()
+    msp = MspFactory(**_named(1 + PUBLIC, "t"))
+    own = CustomerFactory(parent=msp, **_named(2, "t"))
+    sibling = CustomerFactory(parent=msp, **_named(3, "t"))
+    elsewhere = MspFactory(**_named(4 + PUBLIC, "t"))
+    stranger = CustomerFactory(parent=elsewhere, **_named(5, "t"))
+    for relation, digits, tenant in (
+        ("own", 2, own),
+        ("sibling", 3, sibling),
+        ("above", 1, msp),
+        ("another MSP", 4, elsewhere),
+        ("another MSP's", 5, stranger),
+    ):
+        scene.worlds[relation] = _world(digits, tenant)
+    scene.worlds["nobody"] = nobody()
+    at_customer = frozenset({2, 1 + PUBLIC})
+    at_msp = frozenset({1, 2, 3, 1 + PUBLIC})
+    for role in sorted(BUILT_IN_ROLES):
+        for place, tenant, sees in (("customer", own, at_customer), ("MSP", msp, at_msp)):
+            user = MembershipFactory(tenant=tenant, role=role).user
+            scene.callers.append(_caller(f"{role} of the {place}", user, sees))
+    gone = MembershipFactory(tenant=msp, role="msp-owner")
+    gone.expires_at = timezone.now() - timedelta(days=1)
+    gone.save()
+    scene.callers.append(_caller("msp-owner until yesterday", gone.user, frozenset()))
+    scene.callers.append(_caller("nobody's", UserFactory(), frozenset()))
+    return scene
+
+
+def _named(digits: int, letter: str) -> dict[str, Any]:
+    name = f"{letter}-{word(digits)}"
+    return {"id": ident(digits), "name": name, "slug": name}
+
+
+def _caller(name: str, user: User, sees: frozenset[int]) -> Caller:
+    client = Client()
+    client.force_login(user)
+    _, token = api_token_create(user=user, name="matrix")
+    # Else the first use of each minute is written down, and here every use is the first.
+    user.api_tokens.update(last_used_at=timezone.now())
+    return Caller(name, client.cookies["sessionid"].value, token, sees)
+
+
+def _world(digits: int, tenant: Tenant) -> World:
+    """One row of every kind. A new kind of row belongs here: a test asks for it."""
+    shared = digits + PUBLIC if tenant.kind == Tenant.Kind.MSP else digits
+    mine = word(digits)
+    site = SiteFactory(tenant=tenant, address=mine, **_named(digits, "s"))
+    host = HypervisorFactory(site=site, id=ident(digits), name=f"h-{mine}", machine_id=mine)
+    network = NetworkFactory(hypervisor=host, id=ident(digits), name=f"n-{mine}")
+    image = ImageFactory(tenant=tenant, id=ident(shared), name=f"i-{word(shared)}")
+    sha256 = hashlib.sha256(mine.encode()).hexdigest()
+    version = ImageVersionFactory(image=image, id=ident(shared), sha256=sha256)
+    user = UserFactory(id=ident(digits), email=f"p@{mine}.example", name=f"p-{mine}")
+    vm = VirtualMachineFactory(
+        hypervisor=host, network=network, image_version=version, created_by=user,
+        id=ident(digits), name=f"v-{mine}", username=f"u-{mine}",
+    )  # fmt: skip
+    for row in (vm.disks.get(), vm.nics.get()):
+        type(row).objects.filter(pk=row.pk).update(id=ident(digits))
+    job = JobFactory(
+        hypervisor=host, id=ident(digits), subject_id=ident(digits), subject_name=f"v-{mine}",
+        requested_by=user, step=f"step {mine}",
+    )  # fmt: skip
+    JobEvent.objects.create(job=job, status=job.status, message=f"event {mine}")
+    role = Role.objects.create(
+        tenant=tenant, id=ident(shared), slug=f"r-{word(shared)}", name=f"r-{word(shared)}",
+        permissions=["vm.view"],
+    )  # fmt: skip
+    membership = MembershipFactory(user=user, tenant=tenant, id=ident(digits))
+    soon = timezone.now() + timedelta(days=1)
+    token = JoinToken.objects.create(
+        tenant=tenant, site=site, id=ident(digits), prefix=mine, hash=f"j-{mine}",
+        expires_at=soon, created_by=user,
+    )  # fmt: skip
+    secret = f"secret-{mine}"
+    ticket = ConsoleTicket.objects.create(
+        tenant=tenant, vm=vm, user=user, kind="vnc", id=ident(digits), expires_at=soon,
+        hash=hashlib.sha256(secret.encode()).hexdigest(),
+    )  # fmt: skip
+    api_token, _ = api_token_create(user=user, name=f"a-{mine}")
+    IdempotentAnswer.objects.create(user=user, key=f"k-{mine}", body={"vm": mine})
+    event = AuditEvent.objects.create(
+        tenant=tenant, id=ident(digits), actor=user, actor_name=user.email, action="vm.start",
+        object_kind="vm", object_id=vm.id, object_name=vm.name,
+    )  # fmt: skip
+    _grant(user, vm)
+    rows = {
+        "tenant": tenant, "site": site, "hypervisor": host, "network": network, "image": image,
+        "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
+        "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
+        "membership": membership, "role": role, "audit_event": event,
+    }  # fmt: skip
+    ids = {kind: str(row.pk) for kind, row in rows.items()}
+    return World(digits, ids, tenant.slug, site.slug, host.name, vm.name, secret)
+
+
+def _grant(user: User, vm: Any) -> None:
+    from guardian.models import UserObjectPermission
+
+    kind = ContentType.objects.get_for_model(vm)
+    permission = Permission.objects.get(content_type=kind, codename="view_virtualmachine")
+    UserObjectPermission.objects.create(
+        user=user, permission=permission, content_type=kind, object_pk=str(vm.pk)
+    )
