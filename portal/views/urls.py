@@ -10,6 +10,7 @@ from portal.views import (
     dashboard,
     hosts,
     images,
+    saved_views,
     search,
     sites,
     vm,
@@ -83,6 +84,22 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("activity/", activity.ActivityView.as_view(), name="activity"),
     path("activity/<uuid:job_id>/", activity.JobView.as_view(), name="job"),
     path("activity/<uuid:job_id>/cancel/", activity.JobCancelView.as_view(), name="job-cancel"),
+    path("views/", saved_views.SavedViewSaveView.as_view(), name="view-save"),
+    path(
+        "views/<uuid:view_id>/rename/",
+        saved_views.SavedViewRenameView.as_view(),
+        name="view-rename",
+    ),
+    path(
+        "views/<uuid:view_id>/default/",
+        saved_views.SavedViewDefaultView.as_view(),
+        name="view-default",
+    ),
+    path(
+        "views/<uuid:view_id>/delete/",
+        saved_views.SavedViewDeleteView.as_view(),
+        name="view-delete",
+    ),
     path("me/", account.AccountView.as_view(), name="account"),
     path("me/tokens/", account.TokenCreateView.as_view(), name="token-new"),
     path(

@@ -13,7 +13,15 @@ from tenants.permissions import PERMISSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Only about oneself.
-SIGNED_IN_ONLY = {"account", "token-new", "token-revoke"}
+SIGNED_IN_ONLY = {
+    "account",
+    "token-new",
+    "token-revoke",
+    "view-save",
+    "view-rename",
+    "view-default",
+    "view-delete",
+}
 CHANGING = {
     "customer-new": "tenant.manage",
     "site-new": "site.manage",
