@@ -13,9 +13,10 @@ from django_tables2 import Table
 from django_tables2.rows import BoundRow
 
 from portal.views.base import PageView
+from portal.views.bulk import Button
 from portal.views.csv_export import Column, csv_answer
 from portal.views.keyset import KeysetPage, Ordering, keyset_page
-from tenants.models import SavedView
+from tenants.models import Membership, SavedView
 
 PER_PAGE = 50
 COUNTED = 1000
@@ -42,6 +43,8 @@ class ListPage(PageView):
     name: ClassVar[str]
     """Of its address, of its CSV file, and of its saved views."""
     columns: ClassVar[Sequence[Column]]
+    buttons: ClassVar[Sequence[Button]] = ()
+    """What can be done to many rows at once."""
 
     def rows(self) -> "models.QuerySet[Any]":
         """All rows that the person may see."""
@@ -78,6 +81,10 @@ class ListPage(PageView):
             cursor=self.request.GET.get("cursor", ""),
             per_page=PER_PAGE,
         )
+        may = Membership.objects.permissions_of(self.user) if self.buttons else frozenset()
+        buttons = [button for button in self.buttons if button.permission in may]
+        if self.buttons and not buttons:
+            table.columns.hide("choose")
         table.page = TablePage([BoundRow(row, table=table) for row in page.rows], page)
         for name, value in self.for_table().items():
             setattr(table, name, value)
@@ -92,6 +99,7 @@ class ListPage(PageView):
                 "misread": [filters.form[name].label for name in filters.form.errors],
                 "total": len(page.rows) if alone else _count(filters.qs),
                 "counted": COUNTED,
+                "buttons": buttons,
                 "list_name": self.name,
                 "bare": f"?view={ALL}" if any(view.is_default for view in views) else "?",
                 "views": views,

@@ -28,10 +28,10 @@ def _count(rows: "QuerySet[Any]", key: str) -> Coalesce:
     return Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
 
 
-def hosts_for_list(user: User) -> "QuerySet[Hypervisor]":
+def hosts_for_list(user: User, permission: str = "hypervisor.view") -> "QuerySet[Hypervisor]":
     """Hosts with their site, customer and `vm_count`."""
     return (
-        Hypervisor.objects.allowed(user, "hypervisor.view")
+        Hypervisor.objects.allowed(user, permission)
         .select_related("tenant", "site")
         .annotate(vm_count=_count(VirtualMachine.objects.all(), "hypervisor"))
     )

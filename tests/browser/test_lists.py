@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
+from hypervisors.models import Job
 from tenants.models import SavedView
 from tests.browser.test_pages import violations
 from tests.factories import VirtualMachineFactory
@@ -43,3 +44,30 @@ def test_a_long_list_goes_on_and_comes_back(page, fleet):
     expect(page.get_by_test_id("row")).to_have_count(2)
     page.get_by_role("link", name="Previous").click()
     expect(page.get_by_test_id("row")).to_have_count(50)
+
+
+def test_deleting_many_needs_their_number_typed(page, fleet):
+    VirtualMachineFactory(hypervisor=fleet.host, name="sleeper", observed_power="off")
+    page.goto("/vms/")
+    page.get_by_label("Choose all on this page").check()
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.get_by_test_id("plan")).to_have_count(2)
+    assert violations(page) == []
+    expect(page.get_by_test_id("bulk-confirm")).to_be_disabled()
+    page.get_by_test_id("bulk-count").fill("1")
+    expect(page.get_by_test_id("bulk-confirm")).to_be_disabled()
+    page.get_by_test_id("bulk-count").fill("2")
+    page.get_by_test_id("bulk-confirm").click()
+    expect(page.get_by_test_id("message")).to_contain_text("2 VMs are being deleted")
+    assert set(Job.objects.values_list("kind", flat=True)) == {"vm.delete"}
+
+
+def test_lists_and_a_preview_fit_a_narrow_phone(new_context, technician, fleet):
+    page = new_context(user=technician, width=360, height=740).new_page()
+    for name in ("vms", "hosts", "images"):
+        page.goto(f"/{name}/")
+        page.get_by_label("Choose all on this page").check()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.locator("#bulk-bar button").last.click()
+        expect(page.get_by_text("Nothing is done until you confirm.")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
