@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 import libvirt
 import structlog
 
-from agent.drivers.base import DriverFacts, GuestDefinition, GuestState
+from agent.drivers.base import DriverFacts, GuestCounters, GuestDefinition, GuestState
 from agent.drivers.libvirt.connection import DOWN, Connection
+from agent.drivers.libvirt.counters import guest_counters
 from agent.drivers.libvirt.domain_xml import (
     OVMF_CODE,
     HostKind,
@@ -151,6 +152,9 @@ class LibvirtDriver:
             return self._state(domain) if domain is not None else None
 
         return await self._look(look)
+
+    async def counters(self, vm_ids: set[str]) -> dict[str, GuestCounters]:
+        return await self._look(guest_counters, vm_ids)
 
     async def foreign_count(self) -> int:
         def count(connection: Any) -> int:
