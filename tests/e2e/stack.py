@@ -232,7 +232,7 @@ class Stack:
     def delete_vm_if_there(self, vm_id: str) -> None:
         if any(vm["id"] == vm_id for vm in self.api.get("vms/")["results"]):
             job = self.wait_for_job(self.api.delete(f"vms/{vm_id}/")["id"])
-            assert job["status"] == "succeeded", job
+            assert job["status"] == "succeeded", job["error"]
 
     def virsh(self, *arguments: str) -> str:
         done = subprocess.run(
