@@ -6,6 +6,8 @@ import platform
 import shutil
 import socket
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ from agent.drivers.base import DriverFacts
 from agent.protocol import Bridge, HostFacts, Usage
 
 _MIB = 1024 * 1024
+_MOST_RATE = 10**12
 _LOW_DISK_SHARE = 0.05
 _LOW_DISK_BYTES = 5 * 1024**3
 _MANAGED_BRIDGE = "bn"
@@ -92,6 +95,8 @@ class HostProbe:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         psutil.cpu_percent(interval=None)
+        self._traffic = _traffic()
+        self._traffic_at = time.monotonic()
 
     def boot_id(self) -> str:
         return boot_id()
@@ -120,12 +125,28 @@ class HostProbe:
 
     def usage(self) -> Usage:
         memory = psutil.virtual_memory()
+        rates = self._rates()
         return Usage(
             cpu_percent=min(100, max(0, round(psutil.cpu_percent(interval=None)))),
             memory_used_mib=(memory.total - memory.available) // _MIB,
             disk_used=shutil.disk_usage(self._folder).used,
             load1=psutil.getloadavg()[0],
+            disk_read=rates.get("disk_read"),
+            disk_write=rates.get("disk_write"),
+            net_in=rates.get("net_in"),
+            net_out=rates.get("net_out"),
         )
+
+    def _rates(self) -> dict[str, int]:
+        """Bytes per second since the question before; nothing where a counter began anew."""
+        now, traffic = time.monotonic(), _traffic()
+        before, self._traffic = self._traffic, traffic
+        seconds, self._traffic_at = now - self._traffic_at, now
+        return {
+            name: min(round((traffic[name] - before[name]) / seconds), _MOST_RATE)
+            for name in traffic.keys() & before.keys()
+            if seconds > 0 and traffic[name] >= before[name]
+        }
 
     def memory_mib(self) -> tuple[int, int]:
         """(total, available) memory of the host."""
@@ -141,6 +162,32 @@ class HostProbe:
             "runs out."
         )
         return [sentence]
+
+
+def _traffic() -> dict[str, int]:
+    """Bytes since the host's boot, through its disks and through the NICs that lead out."""
+    totals: dict[str, int] = {}
+    disks = psutil.disk_io_counters()
+    if disks is not None:
+        totals |= {"disk_read": disks.read_bytes, "disk_write": disks.write_bytes}
+    nics = psutil.net_io_counters(pernic=True)
+    out = _outward(nics)
+    totals["net_in"] = sum(nics[name].bytes_recv for name in out)
+    totals["net_out"] = sum(nics[name].bytes_sent for name in out)
+    return totals
+
+
+def _outward(names: Iterable[str]) -> list[str]:
+    """Of NICs, those of hardware. A bridge, its ports and a guest's tap would count the same
+    bytes again. In a container none is of hardware: there it is all that is no loopback."""
+    net = Path("/sys/class/net")
+    hardware = [name for name in names if (net / name / "device").exists()]
+    inner = ("bridge", "brport", "tun_flags")
+    return hardware or [
+        name
+        for name in names
+        if name != "lo" and not any((net / name / entry).exists() for entry in inner)
+    ]
 
 
 def bridges() -> list[Bridge]:

@@ -24,6 +24,7 @@ from agent.outbox import Outbox
 from agent.protocol import NicReport, NicSpec, Snapshot, Usage, VmChanged, VmReport
 from agent.records import Records, VmRecord
 from agent.settings import Settings
+from agent.usage import UsageMeter
 
 if TYPE_CHECKING:
     from metadata.documents import NicDocument
@@ -57,6 +58,9 @@ class Host:
     _locks: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
+
+    def __post_init__(self) -> None:
+        self._meter = UsageMeter(self.driver)
 
     def lock(self, vm_id: str) -> asyncio.Lock:
         """Held by whatever changes the guest: one thing at a time, first come first served."""
@@ -127,7 +131,10 @@ class Host:
         )
 
     async def usage(self) -> Usage:
-        return await asyncio.to_thread(self.probe.usage)
+        """How busy the host is, and its guests where they were just measured."""
+        usage = await asyncio.to_thread(self.probe.usage)
+        guests = await self._meter.measure(self.records.all())
+        return msgspec.structs.replace(usage, guests=guests)
 
     async def _report_state(self, record: VmRecord, state: GuestState | None) -> VmReport | None:
         if state is not None:

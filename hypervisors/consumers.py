@@ -75,6 +75,8 @@ class AgentConsumer(Socket):
     rival_alive_s: ClassVar[float] = 5.0
     progress_s: ClassVar[float] = 0.5
     """Progress within the same step is stored no more often than this."""
+    usage_s: ClassVar[float] = 10.0
+    """Usage becomes history no more often than this, however often an agent tells it."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -87,6 +89,7 @@ class AgentConsumer(Socket):
         self.probed_by = ""
         self.snapshots = 0
         self.progress: dict[str, tuple[float, str]] = {}
+        self.usage_at = float("-inf")
         self.streams: dict[str, str] = {}
         self.messages = Pace(rate=100, burst=1000)
         self.bytes = Pace(rate=4 * 1024**2, burst=4 * MAX_MESSAGE_BYTES)
@@ -215,7 +218,7 @@ class AgentConsumer(Socket):
             case Snapshot():
                 await self._hear_snapshot(link, message)
             case Usage():
-                await in_database(usage_store, link=link, usage=message)
+                await in_database(usage_store, link=link, usage=message, keep=self._due())
             case VmChanged():
                 await in_database(guest_change_store, link=link, change=message)
             case JobAccepted():
@@ -257,6 +260,14 @@ class AgentConsumer(Socket):
                     "message": message.error.message,
                 },
             )
+
+    def _due(self) -> bool:
+        """Whether enough time has passed to keep another value of the host's usage."""
+        now = time.monotonic()
+        due = now - self.usage_at >= self.usage_s
+        if due:
+            self.usage_at = now
+        return due
 
     def _worth_storing(self, message: JobProgress) -> bool:
         """Whether this progress is news enough: rows are not written for every percent."""

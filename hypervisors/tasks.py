@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db import models, transaction
 from django.utils import timezone
 
-from hypervisors.models import Hypervisor, Job, Status
+from hypervisors.models import HostUsage, Hypervisor, Job, Status
 from hypervisors.services.jobs import host_group, job_end
+from hypervisors.services.usage import samples_thin_out
 from tenants.scope import system_scope
 from tenants.services.live import live_publish
 
@@ -120,3 +121,9 @@ def mark_silent_hosts() -> int:
     for host in silent:
         live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host.pk)
     return len(silent)
+
+
+@shared_task(scope=system_scope("samples of all hosts grow old"))  # type: ignore[untyped-decorator]
+def thin_out_host_usage() -> int:
+    """Keep the history of hosts small. Answers how many rows were deleted."""
+    return samples_thin_out(HostUsage)

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
+from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from tenants.models import Tenant, User
 from tenants.scope import scope_of, sign_in_scope
-from tenants.services.live import tenant_group
+from tenants.services.live import live_missed, tenant_group
 
 RECHECK_S = 60.0
 """How long somebody who lost a membership may still hear that something changed."""
@@ -28,8 +30,12 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self.accept()
             await self.close(code=SIGNED_OUT)
             return
-        await self.accept()
+        # Accepted when all is followed: from "open" on, the page misses nothing. Whatever was
+        # told since the page was made, it hears of now.
         await self._follow()
+        await self.accept()
+        if await database_sync_to_async(live_missed)(self.joined, since=self._page_made_at()):
+            await self.send_json({"kind": "missed", "id": None})
         self.recheck = asyncio.create_task(self._keep_following())
 
     async def disconnect(self, code: int) -> None:
@@ -46,6 +52,14 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def live_changed(self, event: dict[str, Any]) -> None:
         """From `tenants.services.live.live_publish`."""
         await self.send_json({"kind": event["kind"], "id": event["id"]})
+
+    def _page_made_at(self) -> float:
+        """`?since=` of the socket's address, in seconds of the epoch; now, where it is not one."""
+        query = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
+        try:
+            return float(query["since"][0])
+        except (KeyError, ValueError):
+            return time.time()
 
     async def _keep_following(self) -> None:
         while True:

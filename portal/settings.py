@@ -168,6 +168,8 @@ CELERY_BEAT_SCHEDULE = {
     "push-waiting-jobs": {"task": "hypervisors.tasks.push_waiting_jobs", "schedule": 5.0},
     "expire-jobs": {"task": "hypervisors.tasks.expire_jobs", "schedule": 15.0},
     "sweep-image-files": {"task": "vms.tasks.sweep_image_files", "schedule": 3600.0},
+    "thin-out-host-usage": {"task": "hypervisors.tasks.thin_out_host_usage", "schedule": 300.0},
+    "thin-out-vm-usage": {"task": "vms.tasks.thin_out_vm_usage", "schedule": 300.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }
 

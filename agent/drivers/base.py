@@ -41,6 +41,20 @@ class GuestState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuestCounters:
+    """What a running guest has used since its start: bytes, but for `cpu_s`, in seconds of
+    one processor, and `memory_used_mib` and `disk_used`, which are of this moment."""
+
+    cpu_s: float
+    memory_used_mib: int | None
+    disk_used: int
+    disk_read: int
+    disk_written: int
+    net_in: int
+    net_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class NicDefinition:
     """`tap` is the name of the host's end; `bridge` is what it is joined to."""
 
@@ -93,6 +107,9 @@ class GuestDriver(Protocol):
     async def guests(self) -> dict[str, GuestState]: ...
 
     async def guest(self, vm_id: str) -> GuestState | None: ...
+
+    async def counters(self, vm_ids: set[str]) -> dict[str, GuestCounters]:
+        """What those of these guests that run have used. One question for all of them."""
 
     async def committed_memory_mib(self, *, without: str) -> int:
         """Memory promised to all running guests of the host but `without`, anyone's."""

@@ -19,6 +19,7 @@ from agent.protocol.types import (
     Interface,
     Mac,
     Percent,
+    Rate,
     Sentence,
     Short,
     Timestamp,
@@ -156,6 +157,22 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences for a person: libvirtd down, disk nearly full, no nftables."""
 
 
+class GuestUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """How busy one running guest was since it was last measured. None: not known."""
+
+    vm_id: Id
+    cpu_percent: Percent
+    """Of all its virtual processors together."""
+    memory_used_mib: Count | None = None
+    """By the guest's own word; without one, what it holds of the host's memory."""
+    disk_used: Bytes | None = None
+    """Bytes that its disks take up on the host."""
+    disk_read: Rate = 0
+    disk_write: Rate = 0
+    net_in: Rate = 0
+    net_out: Rate = 0
+
+
 class Usage(Message, frozen=True):
     """How busy the host is now. Every `heartbeat_s` seconds; also keeps the link alive."""
 
@@ -163,6 +180,12 @@ class Usage(Message, frozen=True):
     memory_used_mib: Annotated[int, Meta(ge=0, le=2**40)]
     disk_used: Bytes
     load1: Annotated[float, Meta(ge=0)] = 0.0
+    disk_read: Rate | None = None
+    disk_write: Rate | None = None
+    net_in: Rate | None = None
+    net_out: Rate | None = None
+    guests: Annotated[list[GuestUsage], Meta(max_length=10_000)] = []
+    """Running guests, about each 40 s; empty in between. A portal of before skips it."""
 
 
 class Snapshot(Message, frozen=True):

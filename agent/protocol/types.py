@@ -19,5 +19,7 @@ Interface = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,15}\Z")]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Rate = Annotated[int, Meta(ge=0, le=10**12)]
+"""Bytes per second."""
 Timestamp = Annotated[float, Meta(ge=0)]
 """Seconds since the Unix epoch, UTC."""

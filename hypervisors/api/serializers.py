@@ -6,7 +6,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hypervisors.models import Hypervisor, Job, JobEvent, Network
+from hypervisors.services.usage import RANGES
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer
+
+
+def _figures(help_text: str) -> serializers.ListField:
+    return serializers.ListField(child=serializers.FloatField(allow_null=True), help_text=help_text)
 
 
 class HypervisorSerializer(serializers.ModelSerializer[Hypervisor]):
@@ -39,6 +44,34 @@ class HypervisorSerializer(serializers.ModelSerializer[Hypervisor]):
             "created_at",
         ]
         read_only_fields = fields
+
+
+class UsageQuerySerializer(InputSerializer):
+    range = serializers.ChoiceField(
+        choices=list(RANGES), default="24h", help_text="How far back. A day by default."
+    )
+
+
+class UsageFiguresSerializer(serializers.Serializer[Any]):
+    """One value for each time; null where nothing was heard."""
+
+    cpu_percent = _figures("Of all its processors together.")
+    memory_used_mib = _figures("Memory in use, in MiB.")
+    disk_used = _figures("Bytes taken up on the host's disks.")
+    disk_read = _figures("Bytes per second.")
+    disk_write = _figures("Bytes per second.")
+    net_in = _figures("Bytes per second.")
+    net_out = _figures("Bytes per second.")
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    range = serializers.ChoiceField(choices=list(RANGES))
+    step_s = serializers.IntegerField(help_text="Seconds that each value is the mean of.")
+    times = serializers.ListField(
+        child=serializers.IntegerField(),
+        help_text="When each step began, in seconds since 1970-01-01 UTC.",
+    )
+    figures = UsageFiguresSerializer()
 
 
 class HypervisorChangeSerializer(InputSerializer):

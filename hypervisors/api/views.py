@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,11 +21,14 @@ from hypervisors.api.serializers import (
     JoinTokenMadeSerializer,
     NetworkCreateSerializer,
     NetworkSerializer,
+    UsageQuerySerializer,
+    UsageSerializer,
 )
-from hypervisors.models import Hypervisor, Job, Network, Status
+from hypervisors.models import HostUsage, Hypervisor, Job, Network, Status
 from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
 from hypervisors.services.join_tokens import join_command, join_token_create
 from hypervisors.services.networks import network_create, network_remove
+from hypervisors.services.usage import usage_series
 from tenants.api.base import TenantViewSet
 from tenants.models import Site
 
@@ -47,6 +51,7 @@ class HypervisorViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Hyperv
         "retrieve": "hypervisor.view",
         "partial_update": "hypervisor.manage",
         "destroy": "hypervisor.manage",
+        "usage": "hypervisor.view",
     }
 
     @extend_schema(request=HypervisorChangeSerializer, responses={200: HypervisorSerializer})
@@ -62,6 +67,15 @@ class HypervisorViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Hyperv
         """Forget a host that has no VMs, with its networks and the record of its jobs."""
         hypervisor_remove(actor=self.actor, hypervisor=self.get_object())
         return Response(status=204)
+
+    @extend_schema(parameters=[UsageQuerySerializer], responses={200: UsageSerializer})
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def usage(self, request: Request, pk: str) -> Response:
+        """How busy the host was, in even steps: minutes for an hour, hours for 30 days."""
+        samples = HostUsage.objects.allowed(request.user, self.permission)
+        wanted = self.asked(UsageQuerySerializer)["range"]
+        series = usage_series(samples.of([self.get_object().pk]), wanted)
+        return Response(UsageSerializer(series).data)
 
 
 class SiteJoinTokenViewSet(TenantViewSet[Site]):

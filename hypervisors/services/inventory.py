@@ -10,6 +10,7 @@ from agent.protocol import Snapshot, Usage, VmChanged
 from hypervisors.models import Hypervisor
 from hypervisors.services.links import Link, link_must_hold
 from hypervisors.services.observers import guest_observers
+from hypervisors.services.usage import host_usage_record
 from tenants.services.live import live_publish
 
 _MAX_LOAD = 1_000_000.0
@@ -33,18 +34,21 @@ def snapshot_store(*, link: Link, snapshot: Snapshot) -> Hypervisor:
     )
     for observer in guest_observers():
         observer.snapshot(host, snapshot.vms)
+    _keep(host, snapshot.usage)
     live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host.id)
     return host
 
 
 @transaction.atomic
-def usage_store(*, link: Link, usage: Usage) -> None:
-    """The host's heartbeat. Raises LinkLostError."""
+def usage_store(*, link: Link, usage: Usage, keep: bool = True) -> None:
+    """The host's heartbeat, kept as history too if `keep`. Raises LinkLostError."""
     host = link_must_hold(link)
     before, host.usage = host.usage, _usage(usage)
     was_online, host.online = host.online, True
     host.last_seen_at = timezone.now()
     host.save(update_fields=["usage", "online", "last_seen_at"])
+    if keep:
+        _keep(host, usage)
     if not was_online or _differs(before, host.usage, host.facts):
         live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host.id)
 
@@ -55,6 +59,13 @@ def guest_change_store(*, link: Link, change: VmChanged) -> None:
     host = link_must_hold(link)
     for observer in guest_observers():
         observer.changed(host, change.vm_id, change.vm)
+
+
+def _keep(host: Hypervisor, usage: Usage) -> None:
+    host_usage_record(host, usage)
+    if usage.guests:
+        for observer in guest_observers():
+            observer.usage(host, usage.guests)
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

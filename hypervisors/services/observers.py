@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.protocol import VmReport
+from agent.protocol import GuestUsage, VmReport
 from hypervisors.models import Hypervisor
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuestObserver:
     """`snapshot` gets all guests of a host; `changed` one guest, or None with its id
-    when it is gone. Both run inside a transaction."""
+    when it is gone; `usage` how busy some of them were. All run inside a transaction."""
 
     snapshot: Callable[[Hypervisor, list[VmReport]], None]
     changed: Callable[[Hypervisor, str, VmReport | None], None]
+    usage: Callable[[Hypervisor, list[GuestUsage]], None]
 
 
 _observers: list[GuestObserver] = []

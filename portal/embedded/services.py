@@ -23,6 +23,7 @@ from portal.embedded.processes import (
     service_account,
     stop_group,
 )
+from portal.embedded.shared_daemons import SharedDaemons
 
 if TYPE_CHECKING:
     import psycopg
@@ -243,22 +244,30 @@ class Redis:
 
 
 class Libvirt:
-    """libvirt's daemons, where no systemd runs them. Only what we started do we stop."""
+    """libvirt's daemons, where no systemd runs them. What runs already is left alone; what a
+    run of ours started ends with the last run that uses it."""
 
     def __init__(self, data: Path) -> None:
         self.log = data / "log" / "libvirt.log"
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._daemons = SharedDaemons(Path("/run/basalt-libvirt.lock"))
 
     def start(self) -> None:
         """libvirt answers when this returns. Raises EmbeddedError."""
         _give_kvm_its_group()
+        self._daemons.join()
         if self._answers():
             return
         if Path("/run/systemd/system").exists():
             run_quietly(["systemctl", "start", "libvirtd"], what="Starting libvirtd")
         else:
-            for name in ("virtlogd", "libvirtd"):
-                self._start(name)
+            absent = [
+                program(name, "/usr/sbin")
+                for name in ("virtlogd", "libvirtd")
+                if not _alive(Path("/run") / f"{name}.pid")
+            ]
+            env = {name: value for name, value in os.environ.items() if name != MARK}
+            with open_log(self.log) as log:
+                self._daemons.start(absent, log=log, env=env)
         end = time.monotonic() + _START_S
         while not self._answers():
             if time.monotonic() > end:
@@ -266,25 +275,7 @@ class Libvirt:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        for process in reversed(self._started):
-            stop_group(process, first=signal.SIGTERM, seconds=10)
-        self._started.clear()
-
-    def _start(self, name: str) -> None:
-        pid_file = Path("/run") / f"{name}.pid"
-        if pid_file.exists() and _alive(pid_file):
-            return
-        with open_log(self.log) as log:
-            self._started.append(
-                subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "TERM", "--", program(name, "/usr/sbin")],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env={name: value for name, value in os.environ.items() if name != MARK},
-                )
-            )
+        self._daemons.leave()
 
     @staticmethod
     def _answers() -> bool:
@@ -319,6 +310,6 @@ def _give_kvm_its_group() -> None:
 def _alive(pid_file: Path) -> bool:
     try:
         os.kill(int(pid_file.read_text().strip()), 0)
-    except (ValueError, OSError):
+    except (ValueError, OSError):  # no such file, or no such process
         return False
     return True

@@ -9,8 +9,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -20,7 +21,8 @@ from portal.embedded.services import Libvirt, Postgres, Redis
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AGENT_PYTHON = ROOT / ".venv-agent" / "bin" / "python"
-AGENT_TESTS = ["tests/agent", "tests/metadata", "tests/build"]
+AGENT_TESTS = ["tests/agent", "tests/metadata"]
+IMAGE_TESTS = "tests/build"
 OPERATIONS_TESTS = "tests/operations"
 WHOLE_TESTS = "tests/e2e"
 _NOTHING_COLLECTED = 5
@@ -180,26 +182,23 @@ def _everything(run: _Run, arguments: Sequence[str]) -> None:
     # Hosts have no Django. Their tests run where it can't be imported.
     no_django = "import importlib.util as u, sys; sys.exit(u.find_spec('django') is not None)"
     run.check("no Django on a host", [str(AGENT_PYTHON), "-c", no_django])
-    # Emulated guests keep one processor busy and the portal's tests the other.
-    with (run.folder / "host.output").open("w+") as output, ThreadPoolExecutor(1) as beside:
-        host = beside.submit(_test_host, run, arguments, output)
-        try:
-            _test_portal(run, arguments)
-            host.result()
-        except BaseException:
-            run.stop()
-            raise
-        output.seek(0)
-        shutil.copyfileobj(output, sys.stdout)
-    run.pytest(
-        "tests of the whole",
-        ["-p", "no:randomly", WHOLE_TESTS, *arguments],
-        may_be_empty=bool(arguments),
-    )
+    # Emulated guests keep one processor busy, and the other tests the other. What restarts
+    # libvirtd has ended before the whole begins.
+    with _beside(run, "tests of the host", AGENT_TESTS, arguments):
+        _test_portal(run, arguments)
+    with _beside(run, "tests of the images", [IMAGE_TESTS], arguments):
+        run.pytest(
+            "tests of the whole",
+            ["-p", "no:randomly", WHOLE_TESTS, *arguments],
+            may_be_empty=bool(arguments),
+        )
 
 
 def _test_portal(run: _Run, arguments: Sequence[str]) -> None:
-    ignored = [f"--ignore={folder}" for folder in (*AGENT_TESTS, OPERATIONS_TESTS, WHOLE_TESTS)]
+    ignored = [
+        f"--ignore={folder}"
+        for folder in (*AGENT_TESTS, IMAGE_TESTS, OPERATIONS_TESTS, WHOLE_TESTS)
+    ]
     run.pytest(
         "tests of the portal",
         ["-n", "2", "--dist", "loadgroup", *ignored, *arguments],
@@ -212,15 +211,29 @@ def _test_portal(run: _Run, arguments: Sequence[str]) -> None:
     )
 
 
-def _test_host(run: _Run, arguments: Sequence[str], output: TextIO) -> None:
-    run.pytest(
-        "tests of the host",
-        [*AGENT_TESTS, *arguments],
-        python=AGENT_PYTHON,
-        env={"DJANGO_SETTINGS_MODULE": ""},
-        may_be_empty=bool(arguments),
-        output=output,
-    )
+@contextmanager
+def _beside(
+    run: _Run, name: str, folders: Sequence[str], arguments: Sequence[str]
+) -> Iterator[None]:
+    """These tests, without Django, while the block runs; what they say comes after it."""
+    with (run.folder / f"{name}.output").open("w+") as output, ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(
+            run.pytest,
+            name,
+            [*folders, *arguments],
+            python=AGENT_PYTHON,
+            env={"DJANGO_SETTINGS_MODULE": ""},
+            may_be_empty=bool(arguments),
+            output=output,
+        )
+        try:
+            yield
+            ended.result()
+        except BaseException:
+            run.stop()
+            raise
+        output.seek(0)
+        shutil.copyfileobj(output, sys.stdout)
 
 
 def _close(run: _Run, seconds: float, *, gates: bool) -> int:

@@ -6,16 +6,20 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from hypervisors.models import Job, Status
 from hypervisors.services.jobs import job_cancel
+from portal.templatetags.basalt import job_label, job_state
 from portal.views.advice import advice_for
 from portal.views.base import PageView
+from portal.views.bulk import Action, BulkPage, Button, Fate
 from portal.views.filters import JobFilters
 from portal.views.lists import ListPage
 from portal.views.queries import jobs_for_list
 from portal.views.states import job_look
 from portal.views.tables import JobTable
+from tenants.models import Tenant
 from vms.models import VirtualMachine
 
 
@@ -24,6 +28,7 @@ class ActivityView(ListPage):
     table_class = JobTable
     filters_class = JobFilters
     name = "activity"
+    buttons = (Button("job-bulk", "cancel", "job.view", "rotate", "Take back…"),)
     columns = (
         ("when", lambda row: row.created_at.isoformat()),
         ("what", lambda row: row.kind),
@@ -103,6 +108,49 @@ class JobCancelView(PageView):
 
         self.attempt(cancel)
         return redirect("job", job_id=job.id)
+
+
+class JobBulkView(BulkPage):
+    """Takes back many that were not sent yet."""
+
+    permission = "job.view"
+    list_name = "activity"
+    nouns = ("job", "jobs")
+    followed_at = "activity"
+
+    def actions(self) -> dict[str, Action]:
+        mine: dict[str, set[Any]] = {}
+
+        def fate(job: Job) -> Fate:
+            needed = _permission(job)
+            if needed not in mine:
+                tenants = Tenant.objects.allowed(self.user, needed)
+                mine[needed] = set(tenants.values_list("id", flat=True))
+            if job.tenant_id not in mine[needed]:
+                return Fate("", "your role may not ask for this, so it may not take it back")
+            if job.status != Status.QUEUED:
+                return Fate("", "the host has begun" if job.active else "it has ended already")
+            return Fate("is taken back: the host will not hear of it")
+
+        cancel = Action(
+            verb="Take back",
+            done="taken back",
+            icon="rotate",
+            fate=fate,
+            carry_out=lambda _, job: job_cancel(job=job),
+        )
+        return {"cancel": cancel}
+
+    def rows(self) -> "QuerySet[Job]":
+        return jobs_for_list(self.user)
+
+    def describe(self, row: Job) -> tuple[str, str, str, SafeString]:
+        return (
+            f"{job_label(row.kind)} {row.subject_name}",
+            reverse("job", args=(row.id,)),
+            f"{row.tenant.name} · {row.hypervisor.name}",
+            job_state(row),
+        )
 
 
 def jobs_for_list_unscoped() -> "QuerySet[Job]":

@@ -12,6 +12,7 @@ from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_renam
 from hypervisors.services.networks import network_create, network_remove
 from portal.templatetags.basalt import gib, mib
 from portal.views.base import PageView, tell_form
+from portal.views.bulk import Button
 from portal.views.filters import HostFilters
 from portal.views.forms.places import HostRemoveForm, HostRenameForm, NetworkForm
 from portal.views.lists import ListPage
@@ -27,6 +28,7 @@ class HostsView(ListPage):
     table_class = HostTable
     filters_class = HostFilters
     name = "hosts"
+    buttons = (Button("host-bulk", "remove", "hypervisor.manage", "trash", "Remove…"),)
     columns = (
         ("name", lambda row: row.name),
         ("customer", lambda row: row.tenant.name),

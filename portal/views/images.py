@@ -12,6 +12,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from portal.views.base import PageView, tell_form
+from portal.views.bulk import Button
 from portal.views.filters import ImageFilters
 from portal.views.forms.images import ImageForm, ImageUploadForm, ImageUrlForm
 from portal.views.lists import ListPage
@@ -27,6 +28,7 @@ class ImagesView(ListPage):
     table_class = ImageTable
     filters_class = ImageFilters
     name = "images"
+    buttons = (Button("image-bulk", "retire", "image.manage", "history", "Retire…"),)
     columns = (
         ("name", lambda row: row.name),
         ("os", lambda row: row.os),

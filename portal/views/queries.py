@@ -21,12 +21,19 @@ def vms_for_list(user: User, permission: str = "vm.view") -> "QuerySet[VirtualMa
     )
 
 
-def hosts_for_list(user: User) -> "QuerySet[Hypervisor]":
+def _count(rows: "QuerySet[Any]", key: str) -> Coalesce:
+    """How many of `rows` belong to the outer row, by the column `key`. A subquery each, as
+    joining several counts would multiply them."""
+    counted = rows.filter(**{key: OuterRef("pk")}).order_by().values(key).annotate(n=Count("pk"))
+    return Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
+
+
+def hosts_for_list(user: User, permission: str = "hypervisor.view") -> "QuerySet[Hypervisor]":
     """Hosts with their site, customer and `vm_count`."""
     return (
-        Hypervisor.objects.allowed(user, "hypervisor.view")
+        Hypervisor.objects.allowed(user, permission)
         .select_related("tenant", "site")
-        .annotate(vm_count=Count("virtual_machines"))
+        .annotate(vm_count=_count(VirtualMachine.objects.all(), "hypervisor"))
     )
 
 
@@ -34,13 +41,6 @@ def jobs_for_list(user: User) -> JobQuerySet:
     return Job.objects.allowed(user, "job.view").select_related(
         "hypervisor", "tenant", "requested_by"
     )
-
-
-def _count(rows: "QuerySet[Any]", key: str) -> Coalesce:
-    """How many of `rows` belong to the outer row, by the column `key`. A subquery each, as
-    joining several counts would multiply them."""
-    counted = rows.filter(**{key: OuterRef("pk")}).order_by().values(key).annotate(n=Count("pk"))
-    return Coalesce(Subquery(counted.values("n"), output_field=IntegerField()), 0)
 
 
 def sites_for_list(user: User) -> "QuerySet[Site]":

@@ -14,6 +14,7 @@ from portal.templatetags.basalt import (
     gib,
     host_state,
     icon,
+    job_label,
     job_state,
     mib,
     vm_state,
@@ -43,7 +44,9 @@ def _place(tenant: Tenant, site: Site) -> SafeString:
     )
 
 
-class VmTable(tables.Table):  # type: ignore[misc]
+class ChoosingTable(tables.Table):  # type: ignore[misc]
+    """Rows can be chosen, for the list's bulk actions."""
+
     choose = tables.Column(
         empty_values=(),
         orderable=False,
@@ -51,6 +54,20 @@ class VmTable(tables.Table):  # type: ignore[misc]
         accessor="id",
         attrs={"td": {"class": "tight"}, "th": {"class": "tight"}},
     )
+
+    def render_choose(self, record: Any) -> SafeString:
+        return format_html(
+            '<input class="form-check-input m-0" type="checkbox" name="chosen" value="{}" '
+            'form="bulk" data-choose aria-label="Choose {}">',
+            record.id,
+            self.word_for(record),
+        )
+
+    def word_for(self, record: Any) -> str:
+        return str(record.name)
+
+
+class VmTable(ChoosingTable):
     name = tables.Column()
     observed_power = tables.Column(verbose_name="State")
     address = tables.Column(empty_values=(), orderable=False, verbose_name="IP address", attrs=WIDE)
@@ -74,14 +91,6 @@ class VmTable(tables.Table):  # type: ignore[misc]
 
     class Meta:
         order_by = ("name",)
-
-    def render_choose(self, record: VirtualMachine) -> SafeString:
-        return format_html(
-            '<input class="form-check-input m-0" type="checkbox" name="vm" value="{}" '
-            'form="bulk" data-choose aria-label="Choose {}">',
-            record.id,
-            record.name,
-        )
 
     def render_name(self, record: VirtualMachine) -> SafeString:
         return format_html(
@@ -138,7 +147,7 @@ class VmTable(tables.Table):  # type: ignore[misc]
         )
 
 
-class HostTable(tables.Table):  # type: ignore[misc]
+class HostTable(ChoosingTable):
     name = tables.Column()
     online = tables.Column(verbose_name="State")
     site = tables.Column(order_by=("tenant__name", "site__name"), attrs=WIDE)
@@ -247,7 +256,7 @@ class SiteTable(tables.Table):  # type: ignore[misc]
         return _link("customer", record.tenant.name, record.tenant.slug, css="text-reset")
 
 
-class ImageTable(tables.Table):  # type: ignore[misc]
+class ImageTable(ChoosingTable):
     name = tables.Column()
     version = tables.Column(
         empty_values=(), orderable=False, accessor="id", verbose_name="Version", attrs=WIDE
@@ -338,7 +347,7 @@ class ImageTable(tables.Table):  # type: ignore[misc]
         )
 
 
-class JobTable(tables.Table):  # type: ignore[misc]
+class JobTable(ChoosingTable):
     status = tables.Column(verbose_name="Outcome")
     kind = tables.Column(verbose_name="What")
     hypervisor = tables.Column(verbose_name="Host", order_by="hypervisor__name", attrs=WIDE)
@@ -353,12 +362,13 @@ class JobTable(tables.Table):  # type: ignore[misc]
     class Meta:
         order_by = ("-created_at",)
 
+    def word_for(self, record: Job) -> str:
+        return f"{job_label(record.kind)} {record.subject_name}"
+
     def render_status(self, record: Job) -> SafeString:
         return job_state(record)
 
     def render_kind(self, record: Job) -> SafeString:
-        from portal.templatetags.basalt import job_label
-
         under = record.error_message
         if record.active:
             under = f"{record.step} · {record.progress} %"

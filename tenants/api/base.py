@@ -70,6 +70,13 @@ class TenantViewSet(GenericViewSet[M]):
         data: dict[str, Any] = serializer.validated_data
         return data
 
+    def asked(self, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
+        """The address' query, as this serializer understands it. Raises ValidationError."""
+        serializer = serializer_class(data=self.request.query_params.dict())
+        serializer.is_valid(raise_exception=True)
+        data: dict[str, Any] = serializer.validated_data
+        return data
+
     @property
     def actor(self) -> Actor:
         return actor_for(self.request)

@@ -1,11 +1,41 @@
 """Pages of the API by key, so that page 1,000 costs what page 1 costs."""
 
-from rest_framework.pagination import CursorPagination
+from datetime import datetime
+
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+from tenants.errors import InvalidInputError
 
 
 class KeysetPagination(CursorPagination):
-    """`?cursor=…&page_size=…`; newest first unless the view says otherwise."""
+    """`?cursor=…&page_size=…`; newest first."""
 
     ordering = ("-created_at", "-id")
     page_size_query_param = "page_size"
     max_page_size = 500
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Raises InvalidInputError for what is none of ours: Django REST framework hands the
+        position to the database unseen."""
+        try:
+            cursor: Cursor | None = super().decode_cursor(request)
+            known = cursor is None or cursor.position is None or _is_time(str(cursor.position))
+        except NotFound:
+            known = False
+        if not known:
+            raise InvalidInputError(
+                "This cursor leads nowhere. Follow “next” or “previous” of an answer as they "
+                "stand, or begin again without a cursor.",
+                field="cursor",
+            )
+        return cursor
+
+
+def _is_time(text: str) -> bool:
+    """Whether it is one of `created_at`: a time with its zone."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

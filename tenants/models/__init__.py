@@ -5,6 +5,7 @@ from tenants.models.audit import AuditEvent
 from tenants.models.idempotency import IdempotentAnswer
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
+from tenants.models.saved_view import SavedView
 from tenants.models.site import Site
 from tenants.models.tenant import Tenant
 from tenants.models.user import User
@@ -15,6 +16,7 @@ __all__ = [
     "IdempotentAnswer",
     "Membership",
     "Role",
+    "SavedView",
     "Site",
     "Tenant",
     "TenantOwnedModel",

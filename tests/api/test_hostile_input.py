@@ -1,6 +1,8 @@
 """Whatever is sent: an answer in the one shape, never a crash, never a row by accident."""
 
+import base64
 import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,3 +143,20 @@ def test_any_id(owner, pk):
 
     for kind in ("vms", "jobs", "images"):
         answered(owner.get(f"/api/v1/{kind}/{quote(pk, errors='replace')}/"))
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["p=foo", "p=2026-13-40", "p=%00", "p=2026-01-01", "o=-3", "o=x", f"p={'9' * 5000}", "r=1&p=-"],
+)
+def test_a_cursor_that_is_none_of_ours_is_refused_with_a_next_step(owner, position):
+    cursor = base64.b64encode(position.encode()).decode()
+    answer = owner.get("/api/v1/vms/", {"cursor": cursor})
+    assert answer.status_code == 400
+    assert "begin again without a cursor" in answer.json()["error"]["fields"]["cursor"][0]
+
+
+@pytest.mark.parametrize("edge", ["0001-01-01 00:00:00+14:00", "9999-12-31 23:59:59-14:00"])
+def test_a_cursor_at_the_edge_of_time_is_answered(owner, edge):
+    cursor = base64.b64encode(urlencode({"p": edge}).encode()).decode()
+    answered(owner.get("/api/v1/vms/", {"cursor": cursor}))

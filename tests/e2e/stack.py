@@ -120,23 +120,26 @@ class Stack:
         self.port, self.url = port, f"http://127.0.0.1:{port}"
         self.__dict__.pop("api", None)
 
-    def kill(self, name: str) -> None:
-        """SIGKILL, as from a lack of memory: the program gets no last word."""
-        os.kill(self.pids()[name], signal.SIGKILL)
-
-    def wait_until_ready(self, *, seconds: float) -> None:
-        """Until the portal answers and the host is online again."""
+    def kill(self, name: str, *, seconds: float = 60) -> None:
+        """SIGKILL, as from a lack of memory: the program gets no last word. Returns when
+        another runs in its place, and the host is connected anew where its link was cut."""
+        pid, connected_at = self.pids()[name], self._connected_at()
+        os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + seconds
-        while True:
-            try:
-                if self.api.get(f"hypervisors/{self.hypervisor['id']}/")["online"]:
-                    return
-            except (OSError, AssertionError) as error:
-                last: object = error
-            else:
-                last = "the host is offline"
-            assert time.monotonic() < end, last
+        while self.pids().get(name) in (None, pid):
+            assert time.monotonic() < end, f"{name} was not started again"
+            time.sleep(0.1)
+        while name != "worker" and self._connected_at() in (None, connected_at):
+            assert time.monotonic() < end, "the host did not connect again"
             time.sleep(0.3)
+
+    def _connected_at(self) -> str | None:
+        """When the host's present link was opened; None while it or the portal is away."""
+        try:
+            host = self.api.get(f"hypervisors/{self.hypervisor['id']}/")
+        except OSError:
+            return None
+        return host["connected_at"] if host["online"] else None
 
     def pids(self) -> dict[str, int]:
         return json.loads((self.data / "run" / "processes.json").read_text())
@@ -229,7 +232,7 @@ class Stack:
     def delete_vm_if_there(self, vm_id: str) -> None:
         if any(vm["id"] == vm_id for vm in self.api.get("vms/")["results"]):
             job = self.wait_for_job(self.api.delete(f"vms/{vm_id}/")["id"])
-            assert job["status"] == "succeeded", job
+            assert job["status"] == "succeeded", job["error"]
 
     def virsh(self, *arguments: str) -> str:
         done = subprocess.run(

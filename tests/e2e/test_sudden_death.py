@@ -29,7 +29,6 @@ def test_a_killed_process_leaves_one_vm_or_a_reason(stack, victim, delay):
     )
     time.sleep(delay)
     stack.kill(victim)
-    stack.wait_until_ready(seconds=60)
     job = stack.wait_for_job(answer["job"]["id"], seconds=180)
     domains = [
         line

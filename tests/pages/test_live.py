@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Socket:
     """A browser's end of the live socket, as ASGI has it."""
 
-    def __init__(self, user):
-        scope = {"type": "websocket", "path": "/live/", "user": user}
+    def __init__(self, user, query=b""):
+        scope = {"type": "websocket", "path": "/live/", "user": user, "query_string": query}
         self.end = ApplicationCommunicator(consumers.LiveConsumer.as_asgi(), scope)
 
     async def open(self):
@@ -57,11 +58,33 @@ def changed(vm):
 async def test_it_tells_of_ones_own_and_not_of_others():
     membership, theirs, mine = await made()
     socket = await Socket(membership.user).open()
-    # The groups are joined after the handshake is answered.
-    await asyncio.sleep(0.3)
     await changed(theirs)
     await changed(mine)
     assert await socket.hear() == {"kind": "vm", "id": str(mine.id)}
+    assert await socket.is_silent(0.3)
+    await socket.close()
+
+
+async def test_it_tells_a_page_of_what_changed_before_its_socket_opened():
+    membership, theirs, mine = await made()
+    moment = int(time.time())
+    await changed(theirs)
+    untouched = await Socket(membership.user, b"since=%d" % moment).open()
+    assert await untouched.is_silent(0.3)
+    await changed(mine)
+    late = await Socket(membership.user, b"since=%d" % moment).open()
+    assert await late.hear() == {"kind": "missed", "id": None}
+    current = await Socket(membership.user, b"since=%d" % (moment + 60)).open()
+    assert await current.is_silent(0.3)
+    for socket in (untouched, late, current):
+        await socket.close()
+
+
+@pytest.mark.parametrize("query", [b"since=soon", b"since=", b"since=nan", b"\xff=1", b""])
+async def test_an_odd_moment_is_taken_as_now(query):
+    membership, _, mine = await made()
+    await changed(mine)
+    socket = await Socket(membership.user, query).open()
     assert await socket.is_silent(0.3)
     await socket.close()
 

@@ -13,7 +13,15 @@ from tenants.permissions import PERMISSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 # Only about oneself.
-SIGNED_IN_ONLY = {"account", "token-new", "token-revoke"}
+SIGNED_IN_ONLY = {
+    "account",
+    "token-new",
+    "token-revoke",
+    "view-save",
+    "view-rename",
+    "view-default",
+    "view-delete",
+}
 CHANGING = {
     "customer-new": "tenant.manage",
     "site-new": "site.manage",
@@ -25,6 +33,10 @@ CHANGING = {
     "network-remove": "network.manage",
     "vm-new": "vm.create",
     "vm-bulk": "vm.power",
+    "vm-bulk-delete": "vm.delete",
+    "host-bulk": "hypervisor.manage",
+    "image-bulk": "image.manage",
+    "job-bulk": "job.view",
     "vm-power": "vm.power",
     "vm-resize": "vm.edit",
     "vm-rename": "vm.edit",

@@ -13,8 +13,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hypervisors.api.serializers import JobSerializer
+from hypervisors.api.serializers import JobSerializer, UsageQuerySerializer, UsageSerializer
 from hypervisors.models import Job
+from hypervisors.services.usage import usage_series
 from tenants.api.base import TenantViewSet
 from tenants.models import User
 from tenants.services.idempotency import answer_once
@@ -26,7 +27,7 @@ from vms.api.serializers import (
     VmResizeSerializer,
     VmSerializer,
 )
-from vms.models import Power, VirtualMachine
+from vms.models import Power, VirtualMachine, VmUsage
 from vms.services import changes, power
 from vms.services.creation import vm_create
 
@@ -64,6 +65,7 @@ class VmViewSet(
         "stop": "vm.power",
         "reboot": "vm.power",
         "resize": "vm.edit",
+        "usage": "vm.view",
     }
 
     @extend_schema(
@@ -156,6 +158,15 @@ class VmViewSet(
         return _accepted(
             changes.vm_resize(actor=self.actor, vm=vm, **self.checked(VmResizeSerializer))
         )
+
+    @extend_schema(parameters=[UsageQuerySerializer], responses={200: UsageSerializer})
+    @action(detail=True, filterset_class=None, pagination_class=None)
+    def usage(self, request: Request, pk: str) -> Response:
+        """How busy the VM was, in even steps: minutes for an hour, hours for 30 days."""
+        samples = VmUsage.objects.allowed(request.user, self.permission)
+        wanted = self.asked(UsageQuerySerializer)["range"]
+        series = usage_series(samples.of([self.get_object().pk]), wanted)
+        return Response(UsageSerializer(series).data)
 
 
 def _accepted(job: Job) -> Response:

@@ -1,6 +1,7 @@
 """Images and virtual machines."""
 
 from vms.models.image import Image, ImageVersion
+from vms.models.usage import VmUsage
 from vms.models.vm import Disk, Nic, Power, VirtualMachine
 
-__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "VirtualMachine"]
+__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "VirtualMachine", "VmUsage"]

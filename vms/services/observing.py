@@ -10,13 +10,18 @@ from hypervisors.models import Hypervisor, Job
 from hypervisors.services.observers import GuestObserver, guest_observer_register
 from tenants.services.live import live_publish
 from vms.models import Power, VirtualMachine
+from vms.services.usage import guests_usage_record
 
 State = VirtualMachine.State
 
 
 def guest_observer_install() -> None:
     """Called once, when Django is ready."""
-    guest_observer_register(GuestObserver(snapshot=host_guests_observed, changed=guest_changed))
+    guest_observer_register(
+        GuestObserver(
+            snapshot=host_guests_observed, changed=guest_changed, usage=guests_usage_record
+        )
+    )
 
 
 def host_guests_observed(hypervisor: Hypervisor, reports: list[VmReport]) -> None:

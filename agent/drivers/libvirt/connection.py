@@ -86,7 +86,7 @@ class Connection:
 
     @property
     def up(self) -> bool:
-        return self._up.is_set()
+        return self._up.is_set() and not self._lost.is_set()
 
     async def start(
         self,
@@ -113,6 +113,7 @@ class Connection:
         Raises JobFailedError `libvirt_down`, and libvirt.libvirtError for all else.
         """
         if not self.up:
+            self._up.clear()  # a connection that is known to be lost is not waited for
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._up.wait(), _CALL_WAIT_S)
         connection = self._connection
@@ -122,7 +123,8 @@ class Connection:
             return await asyncio.to_thread(function, connection, *arguments)
         except libvirt.libvirtError as error:
             if _is_lost(error, connection):
-                self._lost.set()
+                if connection is self._connection:
+                    self._lost.set()
                 raise JobFailedError("libvirt_down", DOWN) from error
             raise
 

@@ -164,7 +164,8 @@ def _devices(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="vga", vram="16384", heads="1", primary="yes")
     balloon = ET.SubElement(devices, "memballoon", model="virtio", freePageReporting="on")
-    ET.SubElement(balloon, "stats", period="0")
+    # How often the guest says how much of its memory it uses, in seconds.
+    ET.SubElement(balloon, "stats", period="30")
     rng = ET.SubElement(devices, "rng", model="virtio")
     ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
 

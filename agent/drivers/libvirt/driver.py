@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 import libvirt
 import structlog
 
-from agent.drivers.base import DriverFacts, GuestDefinition, GuestState
+from agent.drivers.base import DriverFacts, GuestCounters, GuestDefinition, GuestState
 from agent.drivers.libvirt.connection import DOWN, Connection
+from agent.drivers.libvirt.counters import guest_counters
 from agent.drivers.libvirt.domain_xml import (
     OVMF_CODE,
     HostKind,
@@ -110,6 +111,16 @@ class LibvirtDriver:
                 ) from error
             raise JobFailedError("internal", f"libvirt refused: {error}") from error
 
+    async def _look(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """A call that changes nothing: made once more where libvirtd went away under it."""
+        was_up = self._connection.up
+        try:
+            return await self._call(function, *arguments)
+        except JobFailedError as error:
+            if error.code != "libvirt_down" or not was_up:
+                raise
+        return await self._call(function, *arguments)
+
     # ------------------------------------------------------------------ looking
 
     async def facts(self) -> DriverFacts:
@@ -133,21 +144,24 @@ class LibvirtDriver:
             states = (self._state(domain) for domain in connection.listAllDomains(0))
             return {state.vm_id: state for state in states if state is not None}
 
-        return await self._call(look)
+        return await self._look(look)
 
     async def guest(self, vm_id: str) -> GuestState | None:
         def look(connection: Any) -> GuestState | None:
             domain = self._find(connection, vm_id)
             return self._state(domain) if domain is not None else None
 
-        return await self._call(look)
+        return await self._look(look)
+
+    async def counters(self, vm_ids: set[str]) -> dict[str, GuestCounters]:
+        return await self._look(guest_counters, vm_ids)
 
     async def foreign_count(self) -> int:
         def count(connection: Any) -> int:
             domains = connection.listAllDomains(0)
             return sum(not self._is_ours(domain) for domain in domains)
 
-        return await self._call(count)
+        return await self._look(count)
 
     async def committed_memory_mib(self, *, without: str) -> int:
         def add_up(connection: Any) -> int:
@@ -158,10 +172,10 @@ class LibvirtDriver:
                 if domain.UUIDString() != without
             )
 
-        return await self._call(add_up)
+        return await self._look(add_up)
 
     async def addresses(self, vm_id: str) -> dict[str, list[str]]:
-        return await self._call(self._addresses, vm_id)
+        return await self._look(self._addresses, vm_id)
 
     def _addresses(self, connection: Any, vm_id: str) -> dict[str, list[str]]:
         domain = self._find(connection, vm_id)

@@ -4,15 +4,18 @@ import asyncio
 import json
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.drivers.base import (
     DriverFacts,
+    GuestCounters,
     GuestDefinition,
     GuestState,
 )
+from agent.drivers.simulated.usage import simulated_counters
 from agent.errors import JobFailedError
 from agent.files import write_atomically
 from agent.protocol.messages import PowerState
@@ -70,6 +73,14 @@ class SimulatedDriver:
             for guest in self._guests.values()
             if guest.active and guest.vm_id != without
         )
+
+    async def counters(self, vm_ids: set[str]) -> dict[str, GuestCounters]:
+        now = time.time()
+        return {
+            vm_id: simulated_counters(guest, now)
+            for vm_id, guest in self._guests.items()
+            if vm_id in vm_ids and guest.active
+        }
 
     async def foreign_count(self) -> int:
         return 0

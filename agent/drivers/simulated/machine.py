@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.drivers.base import (
     DriverFacts,
 )
+from agent.drivers.simulated.usage import Wave
 from agent.errors import JobFailedError
 from agent.facts import HostProbe
 from agent.protocol import (
@@ -85,6 +86,10 @@ class SimulatedProbe(HostProbe):
         self.disk_bytes = pick.choice([960, 1920, 3840]) * 10**9
         self._boot_id = f"{pick.getrandbits(128):032x}"
         self._busy = pick.uniform(5, 50)
+        self._waves = {
+            name: Wave(pick, pick.uniform(0.5, 8) * 1024**2)
+            for name in ("disk_read", "disk_write", "net_in", "net_out")
+        }
 
     def boot_id(self) -> str:
         return self._boot_id
@@ -112,11 +117,16 @@ class SimulatedProbe(HostProbe):
         # A slow wave, so that charts have something to show and tests something to expect.
         share = (time.time() / 600 + self._busy) % 1.0
         busy = self._busy + 20 * abs(share - 0.5)
+        rates = {name: round(wave.at(time.time())) for name, wave in self._waves.items()}
         return Usage(
             cpu_percent=int(busy),
             memory_used_mib=int(self._memory * (0.2 + busy / 400)),
             disk_used=int(self.disk_bytes * 0.1),
             load1=round(self._cpus * busy / 100, 2),
+            disk_read=rates["disk_read"],
+            disk_write=rates["disk_write"],
+            net_in=rates["net_in"],
+            net_out=rates["net_out"],
         )
 
     def memory_mib(self) -> tuple[int, int]:

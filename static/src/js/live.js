@@ -42,6 +42,11 @@ export function connectLive(path, htmx) {
     socket.addEventListener("open", up);
     socket.addEventListener("message", (event) => {
       const { kind, id } = JSON.parse(event.data);
+      if (kind === "missed") {
+        // Told between the making of the page and the opening of its socket.
+        things("live:poll");
+        return;
+      }
       kinds(`live:${kind}`);
       things(`live:${kind}:${id}`);
     });

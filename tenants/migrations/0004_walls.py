@@ -15,7 +15,7 @@ from tenants.walls import (
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0002_idempotent_answers"),
+        ("tenants", "0003_saved_view"),
         ("guardian", "0003_remove_groupobjectpermission_guardian_gr_content_ae6aec_idx_and_more"),
         ("account", "0009_emailaddress_unique_primary_email"),
     ]
@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
         ParentWall("tenants_user_user_permissions", "user_id", "tenants_user"),
         PersonWall("tenants_apitoken", of_colleagues=True),
         PersonWall("tenants_idempotentanswer"),
+        PersonWall("tenants_savedview"),
         TreeWall("tenants_tenant"),
         TenantWall("tenants_role", from_above=True, sign_in=True),
         TenantWall("tenants_site"),

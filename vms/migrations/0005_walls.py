@@ -7,14 +7,15 @@ from tenants.walls import ParentWall, TenantWall
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("vms", "0003_image_version_virtual_machines"),
-        ("tenants", "0003_walls"),
+        ("vms", "0004_vm_usage"),
+        ("tenants", "0004_walls"),
     ]
 
     operations = [
         TenantWall("vms_image", from_above=True),
         ParentWall("vms_imageversion", "image_id", "vms_image", tenant="tenant_id"),
         TenantWall("vms_virtualmachine"),
+        TenantWall("vms_vmusage"),
         ParentWall("vms_disk", "vm_id", "vms_virtualmachine"),
         ParentWall("vms_nic", "vm_id", "vms_virtualmachine"),
     ]

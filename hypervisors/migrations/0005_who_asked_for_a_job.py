@@ -12,7 +12,7 @@ def keep_the_names(apps: Any, _editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hypervisors", "0003_walls"),
+        ("hypervisors", "0004_walls"),
     ]
 
     operations = [

@@ -7,14 +7,15 @@ from tenants.walls import ParentWall, TenantWall
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hypervisors", "0002_initial"),
-        ("tenants", "0003_walls"),
+        ("hypervisors", "0003_host_usage"),
+        ("tenants", "0004_walls"),
     ]
 
     operations = [
         TenantWall("hypervisors_jointoken"),
         TenantWall("hypervisors_hypervisor"),
         TenantWall("hypervisors_network"),
+        TenantWall("hypervisors_hostusage"),
         TenantWall("hypervisors_job"),
         ParentWall("hypervisors_jobevent", "job_id", "hypervisors_job"),
     ]
