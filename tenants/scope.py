@@ -41,12 +41,14 @@ class Scope(ContextDecorator):
     above: frozenset[UUID] = frozenset()
     person: UUID | None = None
     reason: str = ""
+    name: str = ""
+    """Of the set of `tenants`, where the database knows it by one (see TenantSet)."""
     settings: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         values = (
             self.kind,
-            _as_array(self.tenants),
+            self.name or _as_array(self.tenants),
             _as_array(self.above),
             str(self.person or ""),
         )

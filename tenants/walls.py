@@ -25,6 +25,7 @@ OPEN = {
     "django_migrations": "which migrations ran",
     "django_session": "read before it is known who asks; the key that finds a row is a secret",
     "guardian_groupobjectpermission": "grants to Django's groups, which nothing here uses",
+    "tenants_tenantset": "what the policies read: ids, found by who knows them already",
 }
 """Tables without a wall, and why. No row of these belongs to a tenant."""
 
@@ -33,20 +34,26 @@ APPEND_ONLY: frozenset[str] = frozenset()
 
 FUNCTIONS = """
 CREATE FUNCTION basalt_is_system() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ SELECT current_setting('basalt.scope', true) = 'system' $$;
+    RETURN current_setting('basalt.scope', true) = 'system';
 CREATE FUNCTION basalt_is_sign_in() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ SELECT current_setting('basalt.scope', true) IN ('system', 'sign-in') $$;
+    RETURN current_setting('basalt.scope', true) IN ('system', 'sign-in');
 CREATE FUNCTION basalt_is_scoped() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ SELECT current_setting('basalt.scope', true) = 'tenants' $$;
+    RETURN current_setting('basalt.scope', true) = 'tenants';
 CREATE FUNCTION basalt_person() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ SELECT nullif(current_setting('basalt.person', true), '')::uuid $$;
+    RETURN nullif(current_setting('basalt.person', true), '')::uuid;
+CREATE FUNCTION basalt_set(told text) RETURNS uuid[] LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN told LIKE '{%' THEN told::uuid[]
+        ELSE (SELECT tenants FROM tenants_tenantset WHERE id = nullif(told, '')::uuid) END;
 CREATE FUNCTION basalt_tenants() RETURNS SETOF uuid LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
-    AS $$ SELECT unnest(nullif(current_setting('basalt.tenants', true), '')::uuid[]) $$;
+    BEGIN ATOMIC SELECT unnest(basalt_set(current_setting('basalt.tenants', true))); END;
 CREATE FUNCTION basalt_readable() RETURNS SETOF uuid LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
-    AS $$ SELECT unnest(nullif(current_setting('basalt.tenants', true), '')::uuid[]
-        || nullif(current_setting('basalt.above', true), '')::uuid[]) $$;
+    BEGIN ATOMIC SELECT unnest(basalt_set(current_setting('basalt.tenants', true))
+        || basalt_set(current_setting('basalt.above', true))); END;
+ALTER TABLE tenants_tenantset ALTER COLUMN tenants SET STORAGE EXTERNAL;
+ALTER TABLE tenants_tenantset SET (toast_tuple_target = 8160);
 """
-"""What the policies ask. Settings that nobody has set are NULL or empty, and so no row passes."""
+"""What the policies ask. Settings that nobody has set are NULL or empty, and so no row passes.
+Bodies in SQL's own words, not strings: pg_dump empties the search path."""
 
 NO_FUNCTIONS = """
 DROP FUNCTION basalt_is_system();
@@ -55,11 +62,15 @@ DROP FUNCTION basalt_is_scoped();
 DROP FUNCTION basalt_person();
 DROP FUNCTION basalt_tenants();
 DROP FUNCTION basalt_readable();
+DROP FUNCTION basalt_set(text);
 """
 
 _SYSTEM = "(SELECT basalt_is_system())"
 _SIGN_IN = "(SELECT basalt_is_sign_in())"
 _MINE = "(SELECT basalt_person())"
+# From the function, not `SELECT function()`: so it is inlined and planned with the statement.
+_TENANTS = "(SELECT reached FROM basalt_tenants() reached)"
+_READABLE = "(SELECT reached FROM basalt_readable() reached)"
 
 
 @dataclass(frozen=True)
@@ -147,17 +158,14 @@ class TenantWall(Wall):
 
     def rules(self) -> Rules:
         always = _SIGN_IN if self.sign_in else _SYSTEM
-        write = f"{always} OR {self.column} IN (SELECT basalt_tenants())"
-        if not self.from_above and self.own is None:
-            return Rules(read=write, write=write)
-        read = write
-        if self.from_above:
-            read = (
-                f"{always} OR {self.column} IN (SELECT basalt_readable()) "
-                f"OR ({self.column} IS NULL AND (SELECT basalt_is_scoped()))"
-            )
+        write = f"{always} OR {self.column} IN {_TENANTS}"
+        # The arms are tried in this order, and the set is read when one comes to it.
+        read = always
         if self.own is not None:
             read += f" OR {self.own} = {_MINE}"
+        if self.from_above:
+            read += f" OR ({self.column} IS NULL AND (SELECT basalt_is_scoped()))"
+        read += f" OR {self.column} IN {_READABLE if self.from_above else _TENANTS}"
         return Rules(read=read, write=write)
 
 
@@ -171,34 +179,57 @@ class TreeWall(Wall):
 
     def rules(self) -> Rules:
         return Rules(
-            read=f"{_SIGN_IN} OR id IN (SELECT basalt_readable())",
-            write=f"{_SYSTEM} OR id IN (SELECT basalt_tenants())",
-            make=f"{_SYSTEM} OR {self.parent} IN (SELECT basalt_tenants())",
+            read=f"{_SIGN_IN} OR id IN {_READABLE}",
+            write=f"{_SYSTEM} OR id IN {_TENANTS}",
+            make=f"{_SYSTEM} OR {self.parent} IN {_TENANTS}",
         )
 
 
-class ParentWall(Wall):
-    """Rows of a parent that may be seen. `tenant`: the parent's column of its tenant, where a
-    parent may be seen without being one's own (see `from_above`): rows below that are read only.
+class ParentWall(TenantWall):
+    """Rows that belong to a row with a tenant, as a disk to its VM.
 
-    EXISTS, since PostgreSQL then chooses between looking up the few parents of a few rows and
-    hashing all of them.
+    A trigger keeps the parent's tenant in a column of their own, `wall_tenant_id`, which the
+    application does not know: asking the parent for each row would cost ten times as much. The
+    parent's tenant never changes. A parent that may not be seen has none, and so takes no rows.
     """
 
-    def __init__(self, table: str, column: str, parent: str, *, tenant: str | None = None) -> None:
+    def __init__(self, table: str, column: str, parent: str, *, from_above: bool = False) -> None:
+        super().__init__(table, "wall_tenant_id", from_above=from_above)
+        self.link, self.parent = column, parent
+
+    def up(self) -> Iterator[str]:
+        table, link = self.table, self.link
+        found = f"(SELECT tenant_id FROM public.{self.parent} above WHERE above.id = %s.{link})"  # noqa: S608
+        yield f"ALTER TABLE {table} ADD COLUMN wall_tenant_id uuid"
+        yield f"UPDATE {table} SET wall_tenant_id = {found % table}"  # noqa: S608
+        yield (
+            f"CREATE FUNCTION {table}_wall() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN NEW.wall_tenant_id := {found % 'NEW'}; RETURN NEW; END $$"
+        )
+        yield (
+            f"CREATE TRIGGER basalt_wall BEFORE INSERT OR UPDATE OF {link}, wall_tenant_id "
+            f"ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_wall()"
+        )
+        yield from super().up()
+
+    def down(self) -> Iterator[str]:
+        yield from super().down()
+        yield f"DROP TRIGGER basalt_wall ON {self.table}"
+        yield f"DROP FUNCTION {self.table}_wall()"
+        yield f"ALTER TABLE {self.table} DROP COLUMN wall_tenant_id"
+
+
+class FollowWall(Wall):
+    """Rows of a row that may be seen, where few are ever asked for."""
+
+    def __init__(self, table: str, column: str, parent: str) -> None:
         super().__init__(table)
-        self.column, self.parent, self.tenant = column, parent, tenant
+        self.column, self.parent = column, parent
 
     def rules(self) -> Rules:
-        read = f"{_SYSTEM} OR {self._exists('')}"
-        if self.tenant is None:
-            return Rules(read=read, write=read)
-        own = f" AND above.{self.tenant} IN (SELECT basalt_tenants())"
-        return Rules(read=read, write=f"{_SYSTEM} OR {self._exists(own)}")
-
-    def _exists(self, more: str) -> str:
         link = f"above.id = {self.table}.{self.column}"
-        return f"EXISTS (SELECT 1 FROM {self.parent} above WHERE {link}{more})"  # noqa: S608
+        rule = f"{_SYSTEM} OR EXISTS (SELECT 1 FROM {self.parent} above WHERE {link})"  # noqa: S608
+        return Rules(read=rule, write=rule)
 
 
 class PersonWall(Wall):

@@ -1,12 +1,14 @@
 """The second wall around people, tenants and what is theirs; see tenants/walls.py."""
 
-from django.db import migrations
+import django.contrib.postgres.fields
+import django.utils.timezone
+from django.db import migrations, models
 
 from tenants.walls import (
     FUNCTIONS,
     NO_FUNCTIONS,
     AccountWall,
-    ParentWall,
+    FollowWall,
     PersonWall,
     TenantWall,
     TreeWall,
@@ -21,11 +23,27 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.CreateModel(
+            name="TenantSet",
+            fields=[
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                (
+                    "tenants",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.UUIDField(), size=None
+                    ),
+                ),
+                (
+                    "used_at",
+                    models.DateTimeField(db_index=True, default=django.utils.timezone.now),
+                ),
+            ],
+        ),
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
         TenantWall("tenants_membership", sign_in=True, own="user_id"),
         AccountWall("tenants_user"),
-        ParentWall("tenants_user_groups", "user_id", "tenants_user"),
-        ParentWall("tenants_user_user_permissions", "user_id", "tenants_user"),
+        PersonWall("tenants_user_groups", of_colleagues=True),
+        PersonWall("tenants_user_user_permissions", of_colleagues=True),
         PersonWall("tenants_apitoken", of_colleagues=True),
         PersonWall("tenants_idempotentanswer"),
         PersonWall("tenants_savedview"),
@@ -35,5 +53,5 @@ class Migration(migrations.Migration):
         TenantWall("tenants_auditevent"),
         PersonWall("guardian_userobjectpermission", of_colleagues=True),
         PersonWall("account_emailaddress", of_colleagues=True),
-        ParentWall("account_emailconfirmation", "email_address_id", "account_emailaddress"),
+        FollowWall("account_emailconfirmation", "email_address_id", "account_emailaddress"),
     ]

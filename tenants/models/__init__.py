@@ -8,6 +8,7 @@ from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
 from tenants.models.site import Site
 from tenants.models.tenant import Tenant
+from tenants.models.tenant_set import TenantSet
 from tenants.models.user import User
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "Tenant",
     "TenantOwnedModel",
     "TenantQuerySet",
+    "TenantSet",
     "User",
 ]

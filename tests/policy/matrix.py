@@ -141,7 +141,8 @@ def address(call: Call, world: World) -> str:
             return world.host if "hosts" in segments else world.vm
         if name in ("customer", "site"):
             return str(getattr(world, name))
-        return world.ids[_kind(name, call.template, match.start())]
+        # A place that nobody knows gets the id of a VM, which is not it, but whose is known.
+        return world.ids.get(_kind(name, call.template, match.start()), world.ids["vm"])
 
     return "/" + _PARAMETER.sub(fill, call.template)
 
@@ -151,8 +152,8 @@ def _kind(name: str, template: str, at: int) -> str:
     before = [part for part in template[:at].split("/") if part]
     if name == "token_id":
         return "join_token" if "join-tokens" in before else "api_token"
-    if name == "version_id":
-        return "image_version"
+    if name in ("version_id", "view_id"):
+        return {"version_id": "image_version", "view_id": "saved_view"}[name]
     if name.endswith("_id") and name != "object_id":
         return name.removesuffix("_id")
     return _SEGMENTS.get(before[-1], "vm") if before else "vm"

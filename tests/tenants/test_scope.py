@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from celery import shared_task
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connection, connections, transaction
 from django.db.utils import ProgrammingError
+from django.utils import timezone
 
 from tenants.database.base import DatabaseWrapper
-from tenants.models import ApiToken, Membership, Role, Site, Tenant, User
+from tenants.models import ApiToken, Membership, Role, Site, Tenant, TenantSet, User
 from tenants.scope import (
     NOTHING,
     SETTINGS,
@@ -31,6 +33,7 @@ from tenants.scope import (
     tenant_scope,
 )
 from tenants.scoped_command import ScopedCommand
+from tenants.tasks import sweep_tenant_sets
 from tests.factories import (
     CustomerFactory,
     ImageFactory,
@@ -97,6 +100,36 @@ def test_a_person_sees_what_their_memberships_reach(msp, ours, theirs):
         assert names() == {ours.name}
     with scope_of(technician):
         assert names() == {ours.name, theirs.name}
+
+
+def test_a_long_list_of_tenants_is_told_by_its_name(msp, theirs):
+    sites = [SiteFactory(tenant=CustomerFactory(parent=msp)) for _ in range(20)]
+    few, many = sites[:3], sites
+    with tenant_scope([site.tenant_id for site in few]) as scope:
+        assert not scope.name
+        assert names() == {site.name for site in few}
+    with tenant_scope([site.tenant_id for site in many]) as scope:
+        assert scope.settings[1] == scope.name
+        assert names() == {site.name for site in many}
+        assert Site.objects.filter(pk=theirs.pk).update(name="mine") == 0
+        with scope.including(theirs.tenant_id):
+            assert theirs.name in names()
+    again = tenant_scope([site.tenant_id for site in reversed(many)])
+    assert (again.name, TenantSet.objects.count()) == (scope.name, 1)
+
+
+def test_a_set_that_nobody_has_needed_for_long_is_forgotten_and_made_again(msp):
+    tenants = [CustomerFactory(parent=msp).pk for _ in range(20)]
+    name = tenant_scope(tenants).name
+    TenantSet.objects.update(used_at=timezone.now() - timedelta(days=2))
+    assert sweep_tenant_sets() == 0
+    tenant_scope(tenants)
+    assert TenantSet.objects.get().used_at > timezone.now() - timedelta(days=1)
+    TenantSet.objects.update(used_at=timezone.now() - timedelta(days=31))
+    assert sweep_tenant_sets() == 1
+    with tenant_scope(tenants) as scope:
+        assert scope.name == name
+        assert Tenant.objects.count() == 21
 
 
 def test_an_account_that_was_closed_sees_nothing(ours):

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     operations = [
         TenantWall("vms_image", from_above=True),
-        ParentWall("vms_imageversion", "image_id", "vms_image", tenant="tenant_id"),
+        ParentWall("vms_imageversion", "image_id", "vms_image", from_above=True),
         TenantWall("vms_virtualmachine"),
         TenantWall("vms_vmusage"),
         ParentWall("vms_disk", "vm_id", "vms_virtualmachine"),
