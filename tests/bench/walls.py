@@ -1,0 +1,151 @@
+"""`script/bench walls`: whether anything leaks, asked in every way there is, and what it costs."""
+
+import argparse
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from portal.embedded.leftovers import mark
+from portal.embedded.services import Postgres, Redis
+from tests.bench.figures import Figure, at_most, emit, median, plain, say
+from tests.bench.portal import PortalError
+
+NAME = "walls"
+ROOT = Path(__file__).resolve().parents[2]
+AIM_CALLS = 100_000
+AIM_COST_MS = 3.0
+SHOWN = 20
+
+
+def run(arguments: list[str]) -> int:
+    """The figures, one line each. Returns 0 when every aim was met, else 1."""
+    options = _options(arguments)
+    figures: list[Figure] = []
+    with _services() as env:
+        if options.only in ("all", "matrix"):
+            figures += _matrix(env, options)
+        if options.only in ("all", "cost"):
+            figures += _cost(env, options)
+    return 0 if all(figure.ok for figure in figures) else 1
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="script/bench walls", description=__doc__)
+    parser.add_argument("--only", choices=["all", "matrix", "cost"], default="all")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--sample", type=float, default=1.0, help="part of the matrix (default 1)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tenants", type=int, default=300)
+    parser.add_argument("--vms", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=40)
+    return parser.parse_args(arguments)
+
+
+@contextmanager
+def _services() -> Iterator[dict[str, str]]:
+    """A PostgreSQL and a Redis of the bench's own, migrated, and the environment that names
+    them."""
+    with tempfile.TemporaryDirectory(prefix="basalt-bench-") as folder:
+        data = Path(folder)
+        data.chmod(0o755)
+        mark(data)
+        postgres, redis = Postgres(data, durable=False), Redis(data, durable=False)
+        env = {
+            **os.environ,
+            "DATABASE_URL": postgres.url,
+            "BASALT_OWNER_DATABASE_URL": postgres.owner_url,
+            "REDIS_URL": redis.url,
+            "BASALT_DATA_DIR": str(data / "portal"),
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            # One for all processes: sessions that one made are good in the others.
+            "BASALT_SECRET_KEY": secrets.token_hex(32),
+        }
+        try:
+            postgres.start()
+            redis.start()
+            yield env
+        finally:
+            redis.stop()
+            postgres.stop()
+
+
+def _matrix(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="basalt-bench-") as folder:
+        scene = Path(folder) / "scene.json"
+        _said(_worker(env, "migrate"))
+        _said(_worker(env, "scene", str(scene)))
+        both = _try_all(env, scene, "both", options)
+        second = _try_all(env, scene, "second", options)
+    calls = both["calls"] + second["calls"]
+    return [
+        emit(Figure(NAME, "matrix-calls", calls, "calls", AIM_CALLS, calls >= AIM_CALLS)),
+        emit(plain(NAME, "matrix-cells", both["cells"] + second["cells"], "cells")),
+        emit(at_most(NAME, "leaks", len(both["leaks"]), "leaks", aim=0)),
+        emit(at_most(NAME, "leaks-without-first-wall", len(second["leaks"]), "leaks", aim=0)),
+        emit(at_most(NAME, "answers-500", len(both["errors"]), "answers", aim=0)),
+    ]
+
+
+def _try_all(
+    env: Mapping[str, str], scene: Path, walls: str, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The tallies of all processes, added up."""
+    count = options.processes
+    say(f"The matrix, in {count} processes, with {walls} wall{'s' if walls == 'both' else ''}")
+    processes = [
+        _worker(env, "matrix", str(scene), walls, f"{number}/{count}",
+                str(options.sample), str(options.seed))
+        for number in range(count)
+    ]  # fmt: skip
+    total: dict[str, Any] = {"calls": 0, "cells": 0, "leaks": [], "errors": []}
+    statuses: Counter[str] = Counter()
+    for process in processes:
+        tally = _said(process)
+        statuses.update(tally.pop("statuses"))
+        for name, value in tally.items():
+            total[name] += value
+    for line in [*total["leaks"][:SHOWN], *total["errors"][:SHOWN]]:
+        say(f"  {line}")
+    say(f"  {total['calls']} calls; answers {dict(sorted(statuses.items()))}")
+    return total
+
+
+def _cost(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:
+    say(f"The list of {options.vms} VMs of {options.tenants} tenants, with and without walls")
+    _said(_worker(env, "migrate"))
+    size = [str(options.tenants), str(options.vms), str(options.rounds)]
+    said = _said(_worker(env, "cost", *size))
+    with_walls, without = said["with"], said["without"]
+    more = median([one - other for one, other in zip(with_walls, without, strict=True)])
+    return [
+        emit(plain(NAME, "vm-list", median(with_walls), "ms", peer=median(without))),
+        emit(at_most(NAME, "cost-of-both-walls", more, "ms", aim=AIM_COST_MS)),
+        emit(plain(NAME, "queries", said["queries"], "queries", peer=said["queries_without"])),
+    ]
+
+
+def _worker(env: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    """A process of the portal's: this one knows nothing of Django."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.walls_worker", *arguments],
+        cwd=ROOT,
+        env=dict(env),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _said(process: "subprocess.Popen[str]") -> Any:
+    """What a worker answers. Raises PortalError where it failed; it has said why."""
+    said, _ = process.communicate()
+    if process.returncode != 0:
+        raise PortalError("A process of the bench failed; its own words are above.")
+    return json.loads(said)
