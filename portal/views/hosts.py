@@ -1,5 +1,6 @@
 """Hosts: the list, one host, and its networks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, QuerySet
@@ -19,6 +20,7 @@ from portal.views.lists import ListPage
 from portal.views.queries import hosts_for_list, jobs_for_list, vms_for_list
 from portal.views.states import host_look
 from portal.views.tables import HostTable
+from portal.views.usage import host_charts, host_sparks
 from tenants.errors import RuleError
 from vms.services.capacity import host_capacity
 
@@ -46,6 +48,9 @@ class HostsView(ListPage):
 
     def rows(self) -> "QuerySet[Hypervisor]":
         return hosts_for_list(self.user)
+
+    def for_rows(self, rows: Sequence[Hypervisor]) -> dict[str, Any]:
+        return {"sparks": host_sparks(self.user, rows)}
 
     def about(self) -> dict[str, Any]:
         return {
@@ -90,6 +95,7 @@ class HostPage(PageView):
                 "jobs": jobs_for_list(self.user).filter(hypervisor=host)[:8],
                 "capacity": host_capacity(host),
                 **_usage_words(host),
+                "charts": host_charts(host),
                 "rename": HostRenameForm(initial={"name": host.name}),
                 "remove": HostRemoveForm(host=host),
                 "network": NetworkForm(),
