@@ -13,6 +13,7 @@ from hypervisors.api.views import (
 )
 from portal.api.views import not_found
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
+from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
 from vms.api.views import VmViewSet
 
@@ -41,6 +42,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/console/",
         VmConsoleViewSet.as_view({"post": "create"}),
         name="api-vm-console",
+    ),
+    path(
+        "hypervisors/<str:pk>/forget/",
+        HostForgetViewSet.as_view({"post": "create"}),
+        name="api-hypervisor-forget",
     ),
     *router.urls,
     re_path("", not_found, name="api-not-found"),
