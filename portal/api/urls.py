@@ -8,6 +8,7 @@ from consoles.api.views import VmConsoleViewSet
 from hypervisors.api.views import (
     HypervisorViewSet,
     JobViewSet,
+    JoinTokenViewSet,
     NetworkViewSet,
     SiteJoinTokenViewSet,
 )
@@ -21,6 +22,7 @@ router = SimpleRouter()
 router.register("tenants", TenantTreeViewSet, basename="api-tenant")
 router.register("sites", SiteViewSet, basename="api-site")
 router.register("hypervisors", HypervisorViewSet, basename="api-hypervisor")
+router.register("join-tokens", JoinTokenViewSet, basename="api-join-token")
 router.register("networks", NetworkViewSet, basename="api-network")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("vms", VmViewSet, basename="api-vm")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -23,6 +24,7 @@ from portal.views.tables import HostTable
 from portal.views.usage import host_charts, host_sparks
 from tenants.errors import RuleError
 from vms.services.capacity import host_capacity
+from vms.services.forgetting import host_forget
 
 
 class HostsView(ListPage):
@@ -158,6 +160,26 @@ class HostRemoveView(HostPage):
             else:
                 return redirect("site", customer=host.tenant.slug, site=host.site.slug)
         return self.host_page(host, remove=form, open_dialog="remove", status=422)
+
+
+class HostForgetView(HostPage):
+    """For a host that is gone for good, with all that was on it."""
+
+    permission = "hypervisor.manage"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        host = self.host(customer, name)
+        if "vm.delete" not in self.may(host.tenant):
+            raise PermissionDenied
+        form = HostRemoveForm(request.POST, host=host)
+        if form.is_valid():
+            try:
+                host_forget(actor=self.actor, hypervisor=host)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("site", customer=host.tenant.slug, site=host.site.slug)
+        return self.host_page(host, remove=form, open_dialog="forget", status=422)
 
 
 class NetworkCreateView(HostPage):
