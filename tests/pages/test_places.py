@@ -228,3 +228,18 @@ def test_times_are_in_the_persons_own_zone(as_customer, fleet):
     assert (fleet.owner.name, fleet.owner.time_zone) == ("Maria", "Asia/Tokyo")
     assert "JST" in as_customer.get(fleet.vm_page).content.decode()
     assert as_customer.post("/me/", {"name": "M", "time_zone": "Mars/Base"}).status_code == 422
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop"
+
+
+def test_ones_own_ssh_keys_are_what_a_new_vm_begins_with(as_technician, fleet):
+    profile = {"name": "Me", "time_zone": "UTC"}
+    wrong = as_technician.post("/me/", {**profile, "ssh_keys": f"{KEY}\nssh-ed25519 AAAA"})
+    assert wrong.status_code == 422
+    assert "damaged or cut short" in wrong.context["profile"].errors["ssh_keys"][0]
+    assert as_technician.post("/me/", {**profile, "ssh_keys": f"\n{KEY}\n\n"}).status_code == 302
+    assert as_technician.get("/me/").context["profile"]["ssh_keys"].value() == KEY
+    assert as_technician.get("/vms/new/").context["form"]["ssh_keys"].value() == KEY
+    assert as_technician.post("/me/", {**profile, "ssh_keys": ""}).status_code == 302
+    assert as_technician.get("/me/").context["profile"]["ssh_keys"].value() == ""
