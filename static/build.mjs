@@ -18,7 +18,11 @@ const steps = [
   {
     ...shared,
     format: "esm",
-    entryPoints: { main: "static/src/js/main.js", console: "static/src/js/console.js" },
+    entryPoints: {
+      main: "static/src/js/main.js",
+      console: "static/src/js/console.js",
+      charts: "static/src/js/charts.js",
+    },
   },
   // Runs before the first paint, so it can't be a module: modules wait.
   { ...shared, format: "iife", entryPoints: { theme: "static/src/js/theme.js" } },

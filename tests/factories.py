@@ -11,7 +11,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from agent.protocol import generate_seal_key, generate_sign_key
-from hypervisors.models import Hypervisor, Job, Network
+from hypervisors.models import Hypervisor, Job, JoinToken, Network
 from tenants.models import Membership, Role, Site, Tenant, User
 from tenants.services.roles import built_in_roles_sync
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
@@ -141,6 +141,18 @@ class HypervisorFactory(DjangoModelFactory[Hypervisor]):
         host.sign_private = sign_private
         host.seal_private = seal_private
         return host
+
+
+class JoinTokenFactory(DjangoModelFactory[JoinToken]):
+    class Meta:
+        model = JoinToken
+
+    site = factory.SubFactory(SiteFactory)
+    tenant = factory.SelfAttribute("site.tenant")
+    prefix = "bj_test"
+    hash = factory.Sequence(lambda number: f"{number:064x}")
+    max_uses = 1
+    expires_at = factory.LazyFunction(lambda: timezone.now() + timedelta(days=1))
 
 
 class NetworkFactory(DjangoModelFactory[Network]):

@@ -8,7 +8,7 @@ from tenants.walls import TenantWall
 class Migration(migrations.Migration):
     dependencies = [
         ("consoles", "0002_initial"),
-        ("tenants", "0004_walls"),
+        ("tenants", "0005_walls"),
     ]
 
     operations = [

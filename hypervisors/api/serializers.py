@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from hypervisors.models import Hypervisor, Job, JobEvent, Network
+from hypervisors.models import Hypervisor, Job, JobEvent, JoinToken, Network
 from hypervisors.services.usage import RANGES
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer
 
@@ -194,6 +194,26 @@ class JobDetailSerializer(JobSerializer):
 class JoinTokenCreateSerializer(InputSerializer):
     max_uses = serializers.IntegerField(default=1, min_value=1, max_value=1000)
     expires_in_hours = serializers.IntegerField(default=24, min_value=1, max_value=24 * 30)
+
+
+class JoinTokenSerializer(serializers.ModelSerializer[JoinToken]):
+    tenant = ReferenceSerializer(read_only=True)
+    site = ReferenceSerializer(read_only=True)
+
+    class Meta:
+        model = JoinToken
+        fields = [
+            "id",
+            "tenant",
+            "site",
+            "prefix",
+            "max_uses",
+            "used_count",
+            "expires_at",
+            "revoked_at",
+            "created_at",
+        ]
+        read_only_fields = fields
 
 
 class JoinTokenMadeSerializer(serializers.Serializer[Any]):

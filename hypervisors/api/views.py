@@ -19,14 +19,15 @@ from hypervisors.api.serializers import (
     JobSerializer,
     JoinTokenCreateSerializer,
     JoinTokenMadeSerializer,
+    JoinTokenSerializer,
     NetworkCreateSerializer,
     NetworkSerializer,
     UsageQuerySerializer,
     UsageSerializer,
 )
-from hypervisors.models import HostUsage, Hypervisor, Job, Network, Status
+from hypervisors.models import HostUsage, Hypervisor, Job, JoinToken, Network, Status
 from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
-from hypervisors.services.join_tokens import join_command, join_token_create
+from hypervisors.services.join_tokens import join_command, join_token_create, join_token_revoke
 from hypervisors.services.networks import network_create, network_remove
 from hypervisors.services.usage import usage_series
 from tenants.api.base import TenantViewSet
@@ -105,6 +106,30 @@ class SiteJoinTokenViewSet(TenantViewSet[Site]):
             "expires_at": token.expires_at,
         }
         return Response(JoinTokenMadeSerializer(made).data, status=201)
+
+
+class JoinTokenFilter(filters.FilterSet):  # type: ignore[misc]
+    tenant = filters.UUIDFilter(field_name="tenant_id")
+    site = filters.UUIDFilter(field_name="site_id")
+
+
+class JoinTokenViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[JoinToken]):
+    """What lets hosts join. The secrets themselves are kept nowhere."""
+
+    queryset = JoinToken.objects.select_related("tenant", "site")
+    serializer_class = JoinTokenSerializer
+    filterset_class = JoinTokenFilter
+    permissions_by_action = {
+        "list": "hypervisor.view",
+        "retrieve": "hypervisor.view",
+        "destroy": "hypervisor.manage",
+    }
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Revoke a join token: no host joins with it any more. Those that did stay."""
+        join_token_revoke(actor=self.actor, token=self.get_object())
+        return Response(status=204)
 
 
 class NetworkFilter(filters.FilterSet):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from tenants.walls import ParentWall, TenantWall
 class Migration(migrations.Migration):
     dependencies = [
         ("hypervisors", "0003_host_usage"),
-        ("tenants", "0004_walls"),
+        ("tenants", "0005_walls"),
     ]
 
     operations = [

@@ -69,7 +69,8 @@ def hypervisor_remove(*, actor: Actor, hypervisor: Hypervisor) -> None:
             host.delete()
     except ProtectedError as error:
         raise HostHasVmsError(
-            f"{host.name} has VMs. Delete them first, then remove the host."
+            f"{host.name} has VMs. Delete them first, then remove the host. If the machine is gone "
+            "for good, forget it together with its VMs."
         ) from error
     audit_record(
         actor=actor,

@@ -8,11 +8,13 @@ from consoles.api.views import VmConsoleViewSet
 from hypervisors.api.views import (
     HypervisorViewSet,
     JobViewSet,
+    JoinTokenViewSet,
     NetworkViewSet,
     SiteJoinTokenViewSet,
 )
 from portal.api.views import not_found
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
+from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
 from vms.api.views import VmViewSet
 
@@ -20,6 +22,7 @@ router = SimpleRouter()
 router.register("tenants", TenantTreeViewSet, basename="api-tenant")
 router.register("sites", SiteViewSet, basename="api-site")
 router.register("hypervisors", HypervisorViewSet, basename="api-hypervisor")
+router.register("join-tokens", JoinTokenViewSet, basename="api-join-token")
 router.register("networks", NetworkViewSet, basename="api-network")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("vms", VmViewSet, basename="api-vm")
@@ -41,6 +44,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/console/",
         VmConsoleViewSet.as_view({"post": "create"}),
         name="api-vm-console",
+    ),
+    path(
+        "hypervisors/<str:pk>/forget/",
+        HostForgetViewSet.as_view({"post": "create"}),
+        name="api-hypervisor-forget",
     ),
     *router.urls,
     re_path("", not_found, name="api-not-found"),

@@ -17,6 +17,7 @@ from django.utils.timesince import timesince
 from hypervisors.models import Hypervisor, Job
 from hypervisors.services.job_kinds import job_kind_labels
 from portal.views import states
+from tenants.models import Site
 from vms.models import VirtualMachine
 
 register = template.Library()
@@ -64,6 +65,17 @@ def vm_state(
 @register.simple_tag
 def host_state(host: Hypervisor, size: str = "") -> SafeString:
     return _state(states.host_look(host), size)
+
+
+@register.simple_tag
+def site_state(site: Site) -> SafeString:
+    return _state(states.site_look(site))
+
+
+@register.filter
+def site_tone(site: Site) -> str:
+    """The colour of a site on the dashboard."""
+    return states.site_look(site).tone
 
 
 @register.simple_tag

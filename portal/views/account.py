@@ -24,7 +24,11 @@ class AccountPage(PageView):
             {
                 "here": reverse("account"),
                 "profile": ProfileForm(
-                    initial={"name": person.name, "time_zone": person.time_zone}
+                    initial={
+                        "name": person.name,
+                        "time_zone": person.time_zone,
+                        "ssh_keys": "\n".join(person.ssh_keys),
+                    }
                 ),
                 "token_form": TokenForm(),
                 "tokens": ApiToken.objects.filter(user=person, revoked_at=None),

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -41,7 +41,11 @@ class PageView(View):
             raise ImproperlyConfigured(f"{type(self).__name__} declares no permission")
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        response = super().dispatch(request, *args, **kwargs)
+        try:
+            response = super().dispatch(request, *args, **kwargs)
+        except ObjectDoesNotExist as error:
+            # Found, and deleted by somebody else before it was locked.
+            raise Http404 from error
         # What a person may see to-day is nobody else's, and not for the back button either.
         add_never_cache_headers(response)
         return response

@@ -6,16 +6,17 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from portal.views.base import PageView, tell_form
 from portal.views.filters import CustomerFilters
-from portal.views.forms.places import CustomerForm
+from portal.views.forms.places import CustomerForm, CustomerRenameForm
 from portal.views.lists import ListPage
 from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
 from tenants.models import Membership, Tenant
-from tenants.services.tenants import tenant_create
+from tenants.services.tenants import tenant_create, tenant_rename
 
 
 class CustomersView(ListPage):
@@ -81,14 +82,18 @@ class CustomerCreateView(PageView):
             raise PermissionDenied
 
 
-class CustomerView(PageView):
-    permission = "tenant.view"
+class CustomerPage(PageView):
+    """The customer named in the address. Actions on it are subclasses."""
+
     template_name = "pages/customer.html"
 
-    def get(self, request: HttpRequest, customer: str) -> HttpResponse:
-        tenant = self.one(Tenant.objects.select_related("parent"), slug=customer)
+    def customer(self, customer: str) -> Tenant:
+        return self.one(Tenant.objects.select_related("parent"), slug=customer)
+
+    def customer_page(self, tenant: Tenant, *, status: int = 200, **context: Any) -> HttpResponse:
         return self.page(
             {
+                "here": reverse("customer", args=(tenant.slug,)),
                 "customer": tenant,
                 "may": self.may(tenant),
                 "customers": customers_for_list(self.user).filter(parent=tenant)[:100],
@@ -96,5 +101,32 @@ class CustomerView(PageView):
                 "vms": vms_for_list(self.user).filter(tenant=tenant)[:30],
                 "vm_count": vms_for_list(self.user).filter(tenant=tenant).count(),
                 "jobs": jobs_for_list(self.user).filter(tenant=tenant)[:8],
-            }
+                "rename": CustomerRenameForm(initial={"name": tenant.name}),
+                "open_dialog": "",
+                **context,
+            },
+            status=status,
         )
+
+
+class CustomerView(CustomerPage):
+    permission = "tenant.view"
+
+    def get(self, request: HttpRequest, customer: str) -> HttpResponse:
+        return self.customer_page(self.customer(customer))
+
+
+class CustomerRenameView(CustomerPage):
+    permission = "tenant.manage"
+
+    def post(self, request: HttpRequest, customer: str) -> HttpResponse:
+        tenant = self.customer(customer)
+        form = CustomerRenameForm(request.POST)
+        if form.is_valid():
+            try:
+                tenant_rename(actor=self.actor, tenant=tenant, name=form.cleaned_data["name"])
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("customer", customer=tenant.slug)
+        return self.customer_page(tenant, rename=form, open_dialog="rename", status=422)

@@ -1,7 +1,9 @@
 """Hosts: the list, one host, and its networks."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -19,8 +21,10 @@ from portal.views.lists import ListPage
 from portal.views.queries import hosts_for_list, jobs_for_list, vms_for_list
 from portal.views.states import host_look
 from portal.views.tables import HostTable
+from portal.views.usage import host_charts, host_sparks
 from tenants.errors import RuleError
 from vms.services.capacity import host_capacity
+from vms.services.forgetting import host_forget
 
 
 class HostsView(ListPage):
@@ -46,6 +50,9 @@ class HostsView(ListPage):
 
     def rows(self) -> "QuerySet[Hypervisor]":
         return hosts_for_list(self.user)
+
+    def for_rows(self, rows: Sequence[Hypervisor]) -> dict[str, Any]:
+        return {"sparks": host_sparks(self.user, rows)}
 
     def about(self) -> dict[str, Any]:
         return {
@@ -90,6 +97,7 @@ class HostPage(PageView):
                 "jobs": jobs_for_list(self.user).filter(hypervisor=host)[:8],
                 "capacity": host_capacity(host),
                 **_usage_words(host),
+                "charts": host_charts(host),
                 "rename": HostRenameForm(initial={"name": host.name}),
                 "remove": HostRemoveForm(host=host),
                 "network": NetworkForm(),
@@ -152,6 +160,26 @@ class HostRemoveView(HostPage):
             else:
                 return redirect("site", customer=host.tenant.slug, site=host.site.slug)
         return self.host_page(host, remove=form, open_dialog="remove", status=422)
+
+
+class HostForgetView(HostPage):
+    """For a host that is gone for good, with all that was on it."""
+
+    permission = "hypervisor.manage"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        host = self.host(customer, name)
+        if "vm.delete" not in self.may(host.tenant):
+            raise PermissionDenied
+        form = HostRemoveForm(request.POST, host=host)
+        if form.is_valid():
+            try:
+                host_forget(actor=self.actor, hypervisor=host)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("site", customer=host.tenant.slug, site=host.site.slug)
+        return self.host_page(host, remove=form, open_dialog="forget", status=422)
 
 
 class NetworkCreateView(HostPage):

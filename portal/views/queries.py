@@ -10,6 +10,8 @@ from hypervisors.models.job import JobQuerySet
 from tenants.models import Site, Tenant, User
 from vms.models import VirtualMachine
 
+_TROUBLE = Q(observed_power="crashed") | Q(state="missing")
+
 
 def vms_for_list(user: User, permission: str = "vm.view") -> "QuerySet[VirtualMachine]":
     """VMs with all that a list shows; `active_kind` is the kind of the job that holds one."""
@@ -44,7 +46,9 @@ def jobs_for_list(user: User) -> JobQuerySet:
 
 
 def sites_for_list(user: User) -> "QuerySet[Site]":
-    """Sites with `host_count`, `online_count`, `problem_count` and `vm_count`."""
+    """Sites with `host_count`, `online_count`, `problem_count`, and `vm_count`, of which
+    `running_count` and `trouble_count`."""
+    vms = VirtualMachine.objects.all()
     return (
         Site.objects.allowed(user, "site.view")
         .select_related("tenant")
@@ -54,7 +58,11 @@ def sites_for_list(user: User) -> "QuerySet[Site]":
             problem_count=_count(
                 Hypervisor.objects.filter(online=True, facts__problems__0__isnull=False), "site"
             ),
-            vm_count=_count(VirtualMachine.objects.all(), "hypervisor__site"),
+            vm_count=_count(vms, "hypervisor__site"),
+            running_count=_count(
+                vms.filter(observed_power="running", state="ready"), "hypervisor__site"
+            ),
+            trouble_count=_count(vms.filter(_TROUBLE), "hypervisor__site"),
         )
     )
 
@@ -79,7 +87,7 @@ def fleet_counts(user: User) -> dict[str, dict[str, int]]:
         "running": Q(observed_power="running", state="ready"),
         "off": Q(observed_power="off", state="ready"),
         "creating": Q(state="creating"),
-        "trouble": Q(observed_power="crashed") | Q(state="missing"),
+        "trouble": _TROUBLE,
     }
     vms = VirtualMachine.objects.allowed(user, "vm.view").aggregate(
         total=Count("pk"), **{name: Count("pk", filter=rule) for name, rule in states.items()}

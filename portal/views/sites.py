@@ -13,13 +13,18 @@ from hypervisors.models import Hypervisor, JoinToken
 from hypervisors.services.join_tokens import join_command, join_token_create, join_token_revoke
 from portal.views.base import PageView, tell_form
 from portal.views.filters import SiteFilters
-from portal.views.forms.places import JoinTokenForm, SiteForm
+from portal.views.forms.places import (
+    JoinTokenForm,
+    SiteChangeForm,
+    SiteForm,
+    SiteRemoveForm,
+)
 from portal.views.lists import ListPage
 from portal.views.queries import hosts_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import SiteTable
 from tenants.errors import RuleError
 from tenants.models import Membership, Site
-from tenants.services.tenants import site_create
+from tenants.services.tenants import site_change, site_create, site_remove
 
 
 class SitesView(ListPage):
@@ -107,6 +112,14 @@ class SitePage(PageView):
                 "jobs": jobs_for_list(self.user).filter(hypervisor__site=site)[:8],
                 "tokens": tokens,
                 "join": JoinTokenForm(),
+                "change": SiteChangeForm(
+                    initial={
+                        "name": site.name,
+                        "address": site.address,
+                        "time_zone": site.time_zone,
+                    }
+                ),
+                "remove": SiteRemoveForm(site=site),
                 "open_dialog": "",
                 **context,
             },
@@ -119,6 +132,38 @@ class SiteView(SitePage):
 
     def get(self, request: HttpRequest, customer: str, site: str) -> HttpResponse:
         return self.site_page(self.site(customer, site))
+
+
+class SiteChangeView(SitePage):
+    permission = "site.manage"
+
+    def post(self, request: HttpRequest, customer: str, site: str) -> HttpResponse:
+        found = self.site(customer, site)
+        form = SiteChangeForm(request.POST)
+        if form.is_valid():
+            try:
+                site_change(actor=self.actor, site=found, **form.cleaned_data)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("site", customer=found.tenant.slug, site=found.slug)
+        return self.site_page(found, change=form, open_dialog="change", status=422)
+
+
+class SiteRemoveView(SitePage):
+    permission = "site.manage"
+
+    def post(self, request: HttpRequest, customer: str, site: str) -> HttpResponse:
+        found = self.site(customer, site)
+        form = SiteRemoveForm(request.POST, site=found)
+        if form.is_valid():
+            try:
+                site_remove(actor=self.actor, site=found)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("customer", customer=found.tenant.slug)
+        return self.site_page(found, remove=form, open_dialog="remove", status=422)
 
 
 class JoinTokenCreateView(SitePage):

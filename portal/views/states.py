@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from hypervisors.models import Hypervisor, Job, Status
+from tenants.models import Site
 from vms.models import Power, VirtualMachine
 
 
@@ -85,6 +86,24 @@ def host_look(host: Hypervisor) -> Look:
     if host.facts.get("problems"):
         return Look("warn", "alert-triangle", "Has problems")
     return Look("good", "circle-check", "Online")
+
+
+def site_look(site: Site) -> Look:
+    """The worst there is at a site. The site is one of `sites_for_list`, which counts."""
+    counts = vars(site)
+    hosts, trouble = counts["host_count"], counts["trouble_count"]
+    offline = hosts - counts["online_count"]
+    if not hosts:
+        return Look("idle", "plug", "No host yet")
+    if offline == hosts:
+        return Look("bad", "plug-connected-x", "Offline" if hosts == 1 else "All hosts offline")
+    if trouble:
+        return Look("bad", "alert-triangle", f"{trouble} VM{'s' * (trouble > 1)} in trouble")
+    if offline:
+        return Look("warn", "plug-connected-x", f"{offline} of {hosts} hosts offline")
+    if counts["problem_count"]:
+        return Look("warn", "alert-triangle", "Has problems")
+    return Look("good", "circle-check", "All well")
 
 
 def job_look(job: Job) -> Look:

@@ -19,6 +19,7 @@ from portal.templatetags.basalt import (
     mib,
     vm_state,
 )
+from portal.views.sparks import spark
 from tenants.models import Site, Tenant
 from vms.models import Image, VirtualMachine
 
@@ -28,6 +29,7 @@ NUMBER = {
     "td": {"class": "d-none d-lg-table-cell num text-end"},
     "th": {"class": "d-none d-lg-table-cell text-end"},
 }
+PICTURE = {"td": {"class": "d-none d-lg-table-cell"}, "th": {"class": "d-none d-lg-table-cell"}}
 
 NOTHING = SafeString('<span class="muted">—</span>')
 
@@ -80,6 +82,13 @@ class VmTable(ChoosingTable):
     hypervisor = tables.Column(verbose_name="Host", order_by="hypervisor__name", attrs=WIDER)
     vcpus = tables.Column(verbose_name="vCPU", attrs=NUMBER)
     memory_mib = tables.Column(verbose_name="Memory", attrs=NUMBER)
+    usage = tables.Column(
+        empty_values=(),
+        orderable=False,
+        accessor="id",
+        verbose_name="Last 24 hours",
+        attrs=PICTURE,
+    )
     created_at = tables.Column(verbose_name="Created", attrs=WIDER)
     console = tables.Column(
         empty_values=(),
@@ -132,6 +141,19 @@ class VmTable(ChoosingTable):
     def render_memory_mib(self, value: int) -> str:
         return mib(value)
 
+    def render_usage(self, record: VirtualMachine) -> SafeString:
+        found = getattr(self, "sparks", {}).get(record.pk, {})
+        cpu = spark("Processor", found.get("cpu_percent"), 100, css="first")
+        memory = spark("Memory", found.get("memory_used_mib"), record.memory_mib, css="second")
+        if not cpu:
+            return NOTHING
+        return format_html(
+            '<div class="sparks"><span aria-hidden="true">CPU</span>{}'
+            '<span aria-hidden="true">RAM</span>{}</div>',
+            cpu,
+            memory or NOTHING,
+        )
+
     def render_created_at(self, record: VirtualMachine) -> SafeString:
         return ago(record.created_at, record.hypervisor.site.time_zone)
 
@@ -180,15 +202,25 @@ class HostTable(ChoosingTable):
         return _place(record.tenant, record.site)
 
     def render_cpu(self, record: Hypervisor) -> SafeString:
-        return _bar("Processor load", record.usage.get("cpu_percent"), 100, "%")
+        return _bar("Processor load", record.usage.get("cpu_percent"), 100, "%") + self._spark(
+            record, "Processor", "cpu_percent", 100, css="first"
+        )
 
     def render_memory(self, record: Hypervisor) -> SafeString:
         used, total = record.usage.get("memory_used_mib"), record.facts.get("memory_mib")
-        return _bar("Memory in use", used, total, f" of {mib(total)}")
+        return _bar("Memory in use", used, total, f" of {mib(total)}") + self._spark(
+            record, "Memory", "memory_used_mib", total, css="second"
+        )
 
     def render_disk(self, record: Hypervisor) -> SafeString:
         used, total = record.usage.get("disk_used"), record.facts.get("disk_total")
         return _bar("Disk in use", used, total, f" of {gib(total)}")
+
+    def _spark(
+        self, record: Hypervisor, name: str, figure: str, whole: float | None, *, css: str
+    ) -> SafeString:
+        found = getattr(self, "sparks", {}).get(record.pk, {})
+        return spark(name, found.get(figure), whole, css=css)
 
     def render_last_seen_at(self, record: Hypervisor) -> SafeString:
         return ago(record.last_seen_at, record.site.time_zone)

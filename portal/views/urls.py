@@ -46,9 +46,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("customers/", customers.CustomersView.as_view(), name="customers"),
     path("customers/new/", customers.CustomerCreateView.as_view(), name="customer-new"),
     path("c/<slug:customer>/", customers.CustomerView.as_view(), name="customer"),
+    path(
+        "c/<slug:customer>/rename/", customers.CustomerRenameView.as_view(), name="customer-rename"
+    ),
     path("sites/", sites.SitesView.as_view(), name="sites"),
     path("sites/new/", sites.SiteCreateView.as_view(), name="site-new"),
     path(_SITE, sites.SiteView.as_view(), name="site"),
+    path(f"{_SITE}change/", sites.SiteChangeView.as_view(), name="site-change"),
+    path(f"{_SITE}remove/", sites.SiteRemoveView.as_view(), name="site-remove"),
     path(f"{_SITE}join-tokens/", sites.JoinTokenCreateView.as_view(), name="join-token-new"),
     path(
         f"{_SITE}join-tokens/<uuid:token_id>/",
@@ -65,6 +70,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(_HOST, hosts.HostView.as_view(), name="host"),
     path(f"{_HOST}rename/", hosts.HostRenameView.as_view(), name="host-rename"),
     path(f"{_HOST}remove/", hosts.HostRemoveView.as_view(), name="host-remove"),
+    path(f"{_HOST}forget/", hosts.HostForgetView.as_view(), name="host-forget"),
     path(f"{_HOST}networks/", hosts.NetworkCreateView.as_view(), name="network-new"),
     path(
         f"{_HOST}networks/<uuid:network_id>/remove/",

@@ -10,6 +10,7 @@ from django.urls import reverse
 from hypervisors.models import Job
 from portal.views.base import PageView, tell_form
 from portal.views.forms.vm_changes import DeleteForm, RenameForm, ResizeForm
+from portal.views.usage import vm_charts
 from tenants.actor import Actor
 from tenants.errors import RuleError
 from vms.models import Power, VirtualMachine
@@ -49,6 +50,7 @@ class VmPage(PageView):
                 "jobs": jobs,
                 "may": may,
                 "powered": powered,
+                "charts": vm_charts(vm),
                 "usable": vm.state == VirtualMachine.State.READY and vm.hypervisor.online,
                 "resize": ResizeForm(vm=vm),
                 "rename": RenameForm(initial={"name": vm.name}),

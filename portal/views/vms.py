@@ -1,5 +1,6 @@
 """VMs: the list."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -10,6 +11,7 @@ from portal.views.lists import ListPage
 from portal.views.queries import vms_for_list
 from portal.views.states import vm_look
 from portal.views.tables import VmTable
+from portal.views.usage import vm_sparks
 from tenants.models import Tenant
 from vms.models import VirtualMachine
 
@@ -54,6 +56,9 @@ class VmsView(ListPage):
     def for_table(self) -> dict[str, Any]:
         tenants = Tenant.objects.allowed(self.user, "vm.console").values_list("id", flat=True)
         return {"with_console": set(tenants)}
+
+    def for_rows(self, rows: Sequence[VirtualMachine]) -> dict[str, Any]:
+        return {"sparks": vm_sparks(self.user, rows)}
 
     def about(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ import errno
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -40,6 +40,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, RuleError):
         fields = {error.field: [error.message]} if error.field else None
         return Response(error_body(error.code, error.message, fields), status=error.status)
+    if isinstance(error, ObjectDoesNotExist):
+        # Found, and deleted by somebody else before it was locked.
+        logger.info("API: gone meanwhile: %s", error)
+        error = Http404()
     response = drf_exception_handler(error, context)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = "The portal's disk is full, and nothing of this was kept. Ask the operator for "

@@ -39,17 +39,38 @@ class SiteSerializer(serializers.ModelSerializer[Site]):
         read_only_fields = fields
 
 
+class TenantChangeSerializer(InputSerializer):
+    name = serializers.CharField(max_length=100)
+
+
+def known_time_zone(value: Any) -> None:
+    """Raises ValidationError for what the IANA database does not name."""
+    if value not in zoneinfo.available_timezones():
+        raise serializers.ValidationError(
+            "There is no such time zone. Give a name like “Europe/Vienna”."
+        )
+
+
 class SiteCreateSerializer(InputSerializer):
     tenant = InScope(Tenant.objects.all, thing="tenant", permission="site.manage")
     name = serializers.CharField(max_length=100)
     address = serializers.CharField(max_length=200, allow_blank=True, default="")
     time_zone = serializers.CharField(
-        max_length=64, default="UTC", help_text="A name of the IANA time zone database."
+        max_length=64,
+        default="UTC",
+        validators=[known_time_zone],
+        help_text="A name of the IANA time zone database.",
     )
 
-    def validate_time_zone(self, value: Any) -> str:
-        if value not in zoneinfo.available_timezones():
-            raise serializers.ValidationError(
-                "There is no such time zone. Give a name like “Europe/Vienna”."
-            )
-        return str(value)
+
+class SiteChangeSerializer(InputSerializer):
+    """What is left out stays as it is."""
+
+    name = serializers.CharField(max_length=100, required=False)
+    address = serializers.CharField(max_length=200, allow_blank=True, required=False)
+    time_zone = serializers.CharField(
+        max_length=64,
+        required=False,
+        validators=[known_time_zone],
+        help_text="A name of the IANA time zone database.",
+    )

@@ -8,13 +8,21 @@ from rest_framework.response import Response
 
 from tenants.api.base import TenantViewSet
 from tenants.api.serializers import (
+    SiteChangeSerializer,
     SiteCreateSerializer,
     SiteSerializer,
+    TenantChangeSerializer,
     TenantCreateSerializer,
     TenantSerializer,
 )
 from tenants.models import Site, Tenant
-from tenants.services.tenants import site_create, tenant_create
+from tenants.services.tenants import (
+    site_change,
+    site_create,
+    site_remove,
+    tenant_create,
+    tenant_rename,
+)
 
 
 class TenantFilter(filters.FilterSet):  # type: ignore[misc]
@@ -33,6 +41,7 @@ class TenantTreeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Tenant
         "list": "tenant.view",
         "retrieve": "tenant.view",
         "create": "tenant.manage",
+        "partial_update": "tenant.manage",
     }
 
     @extend_schema(request=TenantCreateSerializer, responses={201: TenantSerializer})
@@ -41,6 +50,15 @@ class TenantTreeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Tenant
         data = self.checked(TenantCreateSerializer)
         tenant = tenant_create(actor=self.actor, **data)
         return Response(TenantSerializer(tenant).data, status=201)
+
+    @extend_schema(request=TenantChangeSerializer, responses={200: TenantSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Rename a customer. Its slug, and so the address of its pages, stays."""
+        tenant = self.get_object()
+        data = self.checked(TenantChangeSerializer)
+        return Response(
+            TenantSerializer(tenant_rename(actor=self.actor, tenant=tenant, **data)).data
+        )
 
 
 class SiteFilter(filters.FilterSet):  # type: ignore[misc]
@@ -58,6 +76,8 @@ class SiteViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Site]):
         "list": "site.view",
         "retrieve": "site.view",
         "create": "site.manage",
+        "partial_update": "site.manage",
+        "destroy": "site.manage",
     }
 
     @extend_schema(request=SiteCreateSerializer, responses={201: SiteSerializer})
@@ -66,3 +86,16 @@ class SiteViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Site]):
         data = self.checked(SiteCreateSerializer)
         site = site_create(actor=self.actor, **data)
         return Response(SiteSerializer(site).data, status=201)
+
+    @extend_schema(request=SiteChangeSerializer, responses={200: SiteSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change a site. Its slug, and so the address of its page, stays."""
+        site = self.get_object()
+        data = self.checked(SiteChangeSerializer)
+        return Response(SiteSerializer(site_change(actor=self.actor, site=site, **data)).data)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Remove a site that has no hosts."""
+        site_remove(actor=self.actor, site=self.get_object())
+        return Response(status=204)

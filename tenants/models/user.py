@@ -29,6 +29,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=100, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
+    ssh_keys: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True)
+    """Public keys that the form for a new VM begins with."""
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

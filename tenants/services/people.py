@@ -11,6 +11,7 @@ from tenants.models import ApiToken, Membership, Role, Tenant, User
 from tenants.models.api_token import token_hash, token_new
 from tenants.scope import sign_in_scope
 from tenants.services.audit import audit_record
+from tenants.ssh_keys import ssh_keys_check
 
 
 @transaction.atomic
@@ -27,10 +28,10 @@ def user_create(
 
 
 @transaction.atomic
-def user_change(*, user: User, name: str, time_zone: str) -> None:
-    """What people change about themselves."""
-    user.name, user.time_zone = name.strip(), time_zone
-    user.save(update_fields=["name", "time_zone"])
+def user_change(*, user: User, name: str, time_zone: str, ssh_keys: list[str]) -> None:
+    """What people change about themselves. Raises InvalidInputError."""
+    user.name, user.time_zone, user.ssh_keys = name.strip(), time_zone, ssh_keys_check(ssh_keys)
+    user.save(update_fields=["name", "time_zone", "ssh_keys"])
 
 
 @transaction.atomic

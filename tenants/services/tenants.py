@@ -1,17 +1,24 @@
-"""Making tenants and sites."""
+"""Making and changing tenants and sites."""
 
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 from django.utils.text import slugify
 
 from tenants.actor import Actor
-from tenants.errors import InvalidInputError, NameTakenError
+from tenants.errors import InvalidInputError, NameTakenError, RuleError
 from tenants.models import Site, Tenant
 from tenants.models.tenant import MAX_DEPTH
 from tenants.scope import current, system_scope
 from tenants.services.audit import audit_record
+from tenants.services.live import live_publish
 
 # Names in addresses that are pages of their own.
 _RESERVED_SLUGS = frozenset({"new"})
+
+
+class SiteNotEmptyError(RuleError):
+    code = "site_not_empty"
+    status = 409
 
 
 @transaction.atomic
@@ -86,6 +93,105 @@ def site_create(
         after={"name": name, "address": site.address},
     )
     return site
+
+
+@transaction.atomic
+def tenant_rename(*, actor: Actor, tenant: Tenant, name: str) -> Tenant:
+    """Another name. The address of its pages stays, so that links keep working.
+
+    Raises NameTakenError, InvalidInputError.
+    """
+    name = name.strip()
+    _slug_for(name)
+    tenant = Tenant.objects.select_for_update().get(pk=tenant.pk)
+    before, tenant.name = tenant.name, name
+    if before == name:
+        return tenant
+    try:
+        with transaction.atomic():
+            tenant.save(update_fields=["name"])
+    except IntegrityError as error:
+        raise NameTakenError(
+            f"There is a customer named “{name}” already. Choose another name.", field="name"
+        ) from error
+    audit_record(
+        actor=actor,
+        tenant=tenant,
+        action="tenant.rename",
+        object_kind="tenant",
+        object_id=tenant.id,
+        object_name=name,
+        before={"name": before},
+        after={"name": name},
+    )
+    return tenant
+
+
+@transaction.atomic
+def site_change(
+    *,
+    actor: Actor,
+    site: Site,
+    name: str | None = None,
+    address: str | None = None,
+    time_zone: str | None = None,
+) -> Site:
+    """Other values; None keeps one. The address of its page stays, so that links keep working.
+
+    Raises NameTakenError, InvalidInputError.
+    """
+    site = Site.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=site.pk)
+    wished = {"name": name, "address": address, "time_zone": time_zone}
+    before = {key: getattr(site, key) for key in wished}
+    after = {key: before[key] if value is None else value.strip() for key, value in wished.items()}
+    changed = [key for key in wished if after[key] != before[key]]
+    if not changed:
+        return site
+    _slug_for(after["name"])
+    for key in changed:
+        setattr(site, key, after[key])
+    try:
+        with transaction.atomic():
+            site.save(update_fields=changed)
+    except IntegrityError as error:
+        raise NameTakenError(
+            f"{site.tenant.name} has a site named “{after['name']}” already. Choose another name.",
+            field="name",
+        ) from error
+    audit_record(
+        actor=actor,
+        tenant=site.tenant,
+        action="site.change",
+        object_kind="site",
+        object_id=site.id,
+        object_name=site.name,
+        before={key: before[key] for key in changed},
+        after={key: after[key] for key in changed},
+    )
+    live_publish(tenant_id=site.tenant_id, kind="site", object_id=site.id)
+    return site
+
+
+@transaction.atomic
+def site_remove(*, actor: Actor, site: Site) -> None:
+    """Remove a site that has no hosts, with its join tokens. Raises SiteNotEmptyError."""
+    site = Site.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=site.pk)
+    site_id = site.id
+    try:
+        with transaction.atomic():
+            site.delete()
+    except ProtectedError as error:
+        raise SiteNotEmptyError(f"{site.name} has hosts. Remove them first.") from error
+    audit_record(
+        actor=actor,
+        tenant=site.tenant,
+        action="site.remove",
+        object_kind="site",
+        object_id=site_id,
+        object_name=site.name,
+        before={"name": site.name, "address": site.address, "time_zone": site.time_zone},
+    )
+    live_publish(tenant_id=site.tenant_id, kind="site", object_id=site_id)
 
 
 def _slug_for(name: str) -> str:

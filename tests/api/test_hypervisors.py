@@ -2,7 +2,9 @@
 
 import pytest
 
+from tenants.models import AuditEvent
 from tests.factories import (
+    CustomerFactory,
     HypervisorFactory,
     JobFactory,
     MembershipFactory,
@@ -149,3 +151,58 @@ def test_the_schema_has_no_warnings(capsys):
 
     call_command("spectacular", "--validate", "--fail-on-warn", "--format", "openapi-json")
     assert "Error" in capsys.readouterr().out
+
+
+def test_a_customer_is_renamed_and_its_address_stays(owner, host):
+    customer = host.tenant
+    answer = owner.patch(f"/api/v1/tenants/{customer.id}/", {"name": " Bakery & Sons "})
+    assert answer.status_code == 200, answer.json()
+    assert (answer.json()["name"], answer.json()["slug"]) == ("Bakery & Sons", customer.slug)
+    event = AuditEvent.objects.get(action="tenant.rename")
+    assert (event.before, event.after) == ({"name": customer.name}, {"name": "Bakery & Sons"})
+    CustomerFactory(parent=customer.parent, name="Other")
+    again = owner.patch(f"/api/v1/tenants/{customer.id}/", {"name": "other"})
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "name_taken")
+    for wrong in ({"name": "!"}, {"name": ""}, {"name": "x" * 101}, {}):
+        assert owner.patch(f"/api/v1/tenants/{customer.id}/", wrong).status_code == 400
+
+
+def test_a_site_is_changed_and_goes_when_it_has_no_hosts(owner, host):
+    site = SiteFactory(tenant=host.tenant, name="Old shop")
+    path = f"/api/v1/sites/{site.id}/"
+    answer = owner.patch(path, {"name": "New shop", "time_zone": "Europe/Vienna"})
+    assert answer.status_code == 200, answer.json()
+    assert answer.json() | {"name": "New shop", "slug": site.slug} == answer.json()
+    event = AuditEvent.objects.get(action="site.change")
+    assert event.before == {"name": "Old shop", "time_zone": site.time_zone}
+    assert event.after == {"name": "New shop", "time_zone": "Europe/Vienna"}
+    assert owner.patch(path, {"name": "New shop"}).status_code == 200
+    assert AuditEvent.objects.filter(action="site.change").count() == 1
+    taken = owner.patch(path, {"name": host.site.name})
+    assert (taken.status_code, taken.json()["error"]["code"]) == (409, "name_taken")
+    assert owner.patch(path, {"time_zone": "Mars/Olympus"}).status_code == 400
+    assert owner.delete(path).status_code == 204
+    assert owner.delete(path).status_code == 404
+    full = owner.delete(f"/api/v1/sites/{host.site_id}/")
+    assert (full.status_code, full.json()["error"]["code"]) == (409, "site_not_empty")
+
+
+def test_others_customers_and_sites_are_404_and_a_viewer_changes_nothing(host, api_as):
+    stranger = api_as(MembershipFactory(role="msp-owner").user)
+    viewer = api_as(MembershipFactory(role="msp-read-only", tenant=host.tenant.parent).user)
+    for path in (f"/api/v1/tenants/{host.tenant_id}/", f"/api/v1/sites/{host.site_id}/"):
+        assert stranger.patch(path, {"name": "Mine"}).status_code == 404
+        assert viewer.patch(path, {"name": "Mine"}).status_code == 403
+    assert stranger.delete(f"/api/v1/sites/{host.site_id}/").status_code == 404
+
+
+def test_join_tokens_are_listed_without_their_secrets_and_revoked(owner, host, api_as):
+    made = owner.post(f"/api/v1/sites/{host.site_id}/join-tokens/", {}).json()
+    [listed] = owner.get(f"/api/v1/join-tokens/?site={host.site_id}").json()["results"]
+    assert (listed["id"], listed["used_count"], listed["revoked_at"]) == (made["id"], 0, None)
+    assert made["token"] not in str(listed)
+    path = f"/api/v1/join-tokens/{made['id']}/"
+    assert api_as(MembershipFactory(role="msp-owner").user).delete(path).status_code == 404
+    assert owner.delete(path).status_code == 204
+    assert owner.delete(path).status_code == 204
+    assert owner.get(path).json()["revoked_at"]

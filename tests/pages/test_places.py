@@ -101,6 +101,60 @@ def test_a_host_with_vms_cant_be_removed_and_an_empty_one_can(as_technician, fle
     assert not Hypervisor.objects.exists()
 
 
+def test_a_host_that_is_gone_is_forgotten_with_its_vms(as_technician, fleet):
+    typed = {"remove-name": fleet.host.name}
+    answer = as_technician.post(f"{fleet.host_page}forget/", typed)
+    assert answer.status_code == 422
+    assert "is online" in answer.content.decode()
+    Hypervisor.objects.update(online=False)
+    page = as_technician.get(fleet.host_page).content.decode()
+    assert 'data-testid="host-forget"' in page
+    assert f"<li>{fleet.vm.name}</li>" in page
+    wrong = as_technician.post(f"{fleet.host_page}forget/", {"remove-name": "other"})
+    assert wrong.status_code == 422
+    assert as_technician.post(f"{fleet.host_page}forget/", typed).status_code == 302
+    assert not Hypervisor.objects.exists()
+
+
+def test_a_customers_people_forget_no_host(as_customer, fleet):
+    Hypervisor.objects.update(online=False)
+    assert b"forget-dialog" not in as_customer.get(fleet.host_page).content
+    answer = as_customer.post(f"{fleet.host_page}forget/", {"remove-name": fleet.host.name})
+    assert answer.status_code == 404
+
+
+def test_a_customer_is_renamed_and_its_page_keeps_its_address(client, msp, fleet):
+    client.force_login(MembershipFactory(tenant=msp, role="msp-owner").user)
+    page = f"/c/{fleet.customer.slug}/"
+    answer = client.post(f"{page}rename/", {"rename-name": "Alder & Daughters"})
+    assert answer["Location"] == page
+    assert "Alder &amp; Daughters</h1>" in client.get(page).content.decode()
+    empty = client.post(f"{page}rename/", {"rename-name": "?"})
+    assert empty.status_code == 422
+    assert "at least one letter" in empty.content.decode()
+
+
+def test_a_site_is_edited_and_removed_once_it_is_empty(as_technician, fleet):
+    page = fleet.site_page
+    wishes = {"name": "Main plant", "address": "Quay 1", "time_zone": "Europe/Oslo"}
+    answer = as_technician.post(
+        f"{page}change/", {f"change-{key}": value for key, value in wishes.items()}
+    )
+    assert answer["Location"] == page
+    seen = as_technician.get(page).content.decode()
+    assert "Main plant</h1>" in seen
+    assert "Quay 1 · Europe/Oslo" in seen
+    typed = {"remove-name": "Main plant"}
+    refused = as_technician.post(f"{page}remove/", typed)
+    assert refused.status_code == 422
+    assert "has hosts" in refused.content.decode()
+    fleet.vm.delete()
+    fleet.host.delete()
+    assert as_technician.post(f"{page}remove/", {"remove-name": "x"}).status_code == 422
+    assert as_technician.post(f"{page}remove/", typed)["Location"] == f"/c/{fleet.customer.slug}/"
+    assert not Site.objects.exists()
+
+
 def test_an_image_comes_by_url_and_is_retired(as_technician, msp, monkeypatch):
     fields = {
         "tenant": msp.slug,
@@ -174,3 +228,18 @@ def test_times_are_in_the_persons_own_zone(as_customer, fleet):
     assert (fleet.owner.name, fleet.owner.time_zone) == ("Maria", "Asia/Tokyo")
     assert "JST" in as_customer.get(fleet.vm_page).content.decode()
     assert as_customer.post("/me/", {"name": "M", "time_zone": "Mars/Base"}).status_code == 422
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me@laptop"
+
+
+def test_ones_own_ssh_keys_are_what_a_new_vm_begins_with(as_technician, fleet):
+    profile = {"name": "Me", "time_zone": "UTC"}
+    wrong = as_technician.post("/me/", {**profile, "ssh_keys": f"{KEY}\nssh-ed25519 AAAA"})
+    assert wrong.status_code == 422
+    assert "damaged or cut short" in wrong.context["profile"].errors["ssh_keys"][0]
+    assert as_technician.post("/me/", {**profile, "ssh_keys": f"\n{KEY}\n\n"}).status_code == 302
+    assert as_technician.get("/me/").context["profile"]["ssh_keys"].value() == KEY
+    assert as_technician.get("/vms/new/").context["form"]["ssh_keys"].value() == KEY
+    assert as_technician.post("/me/", {**profile, "ssh_keys": ""}).status_code == 302
+    assert as_technician.get("/me/").context["profile"]["ssh_keys"].value() == ""

@@ -24,6 +24,7 @@ from tests.factories import (
     ImageFactory,
     ImageVersionFactory,
     JobFactory,
+    JoinTokenFactory,
     MembershipFactory,
     MspFactory,
     NetworkFactory,
@@ -106,6 +107,7 @@ class World:
         self.tenant = CustomerFactory(parent=MspFactory())
         self.site = SiteFactory(tenant=self.tenant)
         self.hypervisor = HypervisorFactory(site=self.site)
+        self.join_token = JoinTokenFactory(site=self.site)
         self.network = NetworkFactory(hypervisor=self.hypervisor)
         self.image = ImageVersionFactory(image=ImageFactory(tenant=self.tenant)).image
         self.vm = VirtualMachineFactory(hypervisor=self.hypervisor, network=self.network)
@@ -114,7 +116,7 @@ class World:
     def row(self, path: str) -> Any:
         """The row that a detail route is about."""
         kind = path.removeprefix("^").split("/")[0]
-        return getattr(self, kind.removesuffix("s"))
+        return getattr(self, kind.removesuffix("s").replace("-", "_"))
 
 
 @pytest.fixture
@@ -163,6 +165,7 @@ FILTERS = {
     "sites": ["tenant"],
     "tenants": ["parent"],
     "hypervisors": ["tenant", "site"],
+    "join-tokens": ["tenant", "site"],
     "networks": ["tenant", "site", "hypervisor"],
     "images": ["tenant"],
     "vms": ["tenant", "site", "hypervisor", "image"],

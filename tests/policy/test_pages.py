@@ -24,11 +24,15 @@ SIGNED_IN_ONLY = {
 }
 CHANGING = {
     "customer-new": "tenant.manage",
+    "customer-rename": "tenant.manage",
     "site-new": "site.manage",
+    "site-change": "site.manage",
+    "site-remove": "site.manage",
     "join-token-new": "hypervisor.manage",
     "join-token-revoke": "hypervisor.manage",
     "host-rename": "hypervisor.manage",
     "host-remove": "hypervisor.manage",
+    "host-forget": "hypervisor.manage",
     "network-new": "network.manage",
     "network-remove": "network.manage",
     "vm-new": "vm.create",

@@ -20,9 +20,10 @@ from tenants.models import Tenant
 from tenants.scope import system_scope
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
+from tenants.ssh_keys import ssh_keys_check
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 from vms.services.capacity import GIB, host_capacity, must_fit
-from vms.services.credentials import password_check, ssh_keys_check, username_check
+from vms.services.credentials import password_check, username_check
 from vms.services.user_data import user_data_check
 
 MAX_VCPUS = 512

@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 from django import forms
 
 from hypervisors.models import Hypervisor, Network
-from tenants.models import Tenant, User
+from tenants.models import Site, Tenant, User
 
 
 def time_zones() -> list[tuple[str, str]]:
@@ -57,6 +57,43 @@ class SiteForm(forms.Form):
         field.queryset = Tenant.objects.allowed(user, "site.manage").order_by("-kind", "name")
         if not self.is_bound:
             self.initial.setdefault("time_zone", user.time_zone)
+
+
+class CustomerRenameForm(forms.Form):
+    prefix = "rename"
+    use_required_attribute = False
+
+    name = forms.CharField(label="New name", max_length=100)
+
+
+class SiteChangeForm(forms.Form):
+    prefix = "change"
+    use_required_attribute = False
+
+    name = forms.CharField(label="Name", max_length=100)
+    address = forms.CharField(label="Address", max_length=200, required=False)
+    time_zone = forms.ChoiceField(label="Time zone", choices=time_zones)
+
+
+class SiteRemoveForm(forms.Form):
+    """The name typed is the confirmation."""
+
+    prefix = "remove"
+    use_required_attribute = False
+
+    name = forms.CharField(label="Type the site's name to confirm", max_length=100)
+
+    def __init__(self, *args: Any, site: Site, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.site = site
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        if name != self.site.name:
+            raise forms.ValidationError(
+                f"This is not the site's name. Type “{self.site.name}” to remove it."
+            )
+        return name
 
 
 class JoinTokenForm(forms.Form):

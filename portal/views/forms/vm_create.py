@@ -175,7 +175,7 @@ class VmCreateForm(forms.Form):
         label="SSH keys",
         required=False,
         max_length=100_000,
-        help_text="Public keys, one a line. Remembered for your next VM.",
+        help_text="Public keys, one a line: those of your account, or of your last VM.",
         widget=forms.Textarea(
             attrs={"rows": 3, "class": "mono", "spellcheck": "false", "autocomplete": "off"}
         ),
@@ -332,7 +332,7 @@ def defaults_for(user: User, place: Place, asked: Mapping[str, str]) -> dict[str
         "disk_gib": size.disk_gib if size else getattr(image, "smallest_disk_gib", 5),
         "network": str(place.networks[0].id) if place.networks else "",
         "username": (last.username if last else "") or (image.default_username if image else ""),
-        "ssh_keys": "\n".join(last.ssh_keys) if last else "",
+        "ssh_keys": "\n".join(user.ssh_keys or (last.ssh_keys if last else [])),
         "firmware": "bios",
         "autostart": True,
     }

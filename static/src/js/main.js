@@ -25,6 +25,8 @@ htmx.defineExtension("morph", {
       ignoreActiveValue: true,
       callbacks: {
         beforeAttributeUpdated: keepWhatThePersonOpened,
+        // What a script of its own draws and keeps fresh.
+        beforeNodeMorphed: (node) => !node.dataset || !("own" in node.dataset),
       },
     });
   },

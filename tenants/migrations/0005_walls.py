@@ -17,7 +17,7 @@ from tenants.walls import (
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0003_saved_view"),
+        ("tenants", "0004_user_ssh_keys"),
         ("guardian", "0003_remove_groupobjectpermission_guardian_gr_content_ae6aec_idx_and_more"),
         ("account", "0009_emailaddress_unique_primary_email"),
     ]
