@@ -25,6 +25,7 @@ from agent.protocol import (
     OpenStream,
     ProtocolError,
     Refused,
+    TakeScreenshot,
     Welcome,
     decode_from_portal,
     encode,
@@ -53,6 +54,13 @@ class StreamOpener(Protocol):
         """Begin; what goes wrong is told to the portal as StreamRefused."""
 
 
+class ScreenTaker(Protocol):
+    """Takes pictures of guests' screens."""
+
+    def take(self, request: TakeScreenshot) -> None:
+        """Begin; the portal is told by Screenshot how it went."""
+
+
 def websocket_url(portal: str, path: str) -> str:
     """The ws:// or wss:// form of a path on the portal."""
     return "ws" + portal.removeprefix("http").rstrip("/") + path
@@ -62,11 +70,18 @@ class Link:
     """Keeps one link open. `run` returns only when it is cancelled."""
 
     def __init__(
-        self, *, host: Host, runner: JobRunner, streams: StreamOpener, run_id: str
+        self,
+        *,
+        host: Host,
+        runner: JobRunner,
+        streams: StreamOpener,
+        screens: ScreenTaker,
+        run_id: str,
     ) -> None:
         self._host = host
         self._runner = runner
         self._streams = streams
+        self._screens = screens
         self._run_id = run_id
         self.connected = asyncio.Event()
 
@@ -158,6 +173,8 @@ class Link:
                     await self._runner.acknowledged(message.job_id)
                 case OpenStream():
                     self._streams.open(message)
+                case TakeScreenshot():
+                    self._screens.take(message)
                 case Refused():
                     raise LinkRefusedError(f"{message.message} ({message.code})")
                 case _:

@@ -11,11 +11,13 @@ from agent.protocol import (
     JobAccepted,
     JobFinished,
     JobProgress,
+    Screenshot,
     StreamRefused,
     VmChanged,
 )
 
 _MAX_REFUSALS = 64
+_MAX_SCREENSHOTS = 4
 
 
 class Outbox:
@@ -27,6 +29,7 @@ class Outbox:
         self._changes: dict[str, VmChanged] = {}
         self._finished: dict[str, JobFinished] = {}
         self._refusals: list[StreamRefused] = []
+        self._screenshots: list[Screenshot] = []
         self._wake = asyncio.Event()
         self.snapshot_wanted = False
 
@@ -44,6 +47,8 @@ class Outbox:
                 self._changes[message.vm_id] = message
             case StreamRefused():
                 self._refusals = [*self._refusals[-_MAX_REFUSALS:], message]
+            case Screenshot():
+                self._screenshots = [*self._screenshots[1 - _MAX_SCREENSHOTS :], message]
             case _:
                 raise TypeError(f"{type(message).__name__} does not go through the outbox")
         self._wake.set()
@@ -67,10 +72,11 @@ class Outbox:
             *self._changes.values(),
             *self._finished.values(),
             *self._refusals,
+            *self._screenshots,
         ]
         for part in (self._accepted, self._progress, self._changes, self._finished):
             part.clear()
-        self._refusals = []
+        self._refusals, self._screenshots = [], []
         self._wake.clear()
         return waiting
 

@@ -16,6 +16,7 @@ from agent.host import Host
 from agent.jobs import JobRunner
 from agent.link import Link
 from agent.records import VmRecord
+from agent.screens import Screens
 from agent.streams import ConsoleStreams
 
 log = structlog.get_logger("agent.service")
@@ -31,8 +32,13 @@ class Agent:
         self.host = host
         self.runner = JobRunner(host)
         self.streams = ConsoleStreams(host)
+        self.screens = Screens(host)
         self.link = Link(
-            host=host, runner=self.runner, streams=self.streams, run_id=str(uuid.uuid4())
+            host=host,
+            runner=self.runner,
+            streams=self.streams,
+            screens=self.screens,
+            run_id=str(uuid.uuid4()),
         )
         self._adopted = asyncio.Event()
         self._changes: dict[str, asyncio.Task[None]] = {}
@@ -67,6 +73,7 @@ class Agent:
         self._stopping = True
         await self.runner.stop()
         await self.streams.stop()
+        await self.screens.stop()
         for task in [*self._background, *self._changes.values()]:
             task.cancel()
         stop_guests = self.host.settings.stop_guests_on_exit

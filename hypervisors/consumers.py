@@ -26,8 +26,10 @@ from agent.protocol import (
     OpenStream,
     ProtocolError,
     Refused,
+    Screenshot,
     Snapshot,
     StreamRefused,
+    TakeScreenshot,
     Usage,
     VmChanged,
     Welcome,
@@ -50,6 +52,7 @@ from hypervisors.services.links import (
     link_removed_refusal,
     link_rival,
 )
+from hypervisors.services.screens import SINCE_PROTOCOL, screen_store
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
 from hypervisors.sockets import Socket, in_database
 from tenants.scope import enter, tenant_scope
@@ -62,6 +65,7 @@ TOO_LARGE, INTERNAL = 1009, 1011  # RFC 6455, 7.4.1
 
 _MAX_HELLO_BYTES = 4096
 _MAX_STREAMS = 256
+_MAX_SCREENS = 64
 _MAX_PROGRESS = 1000
 _CROSSING = timedelta(seconds=30)
 """A job sent this short before a snapshot may have crossed it on its way."""
@@ -91,6 +95,8 @@ class AgentConsumer(Socket):
         self.progress: dict[str, tuple[float, str]] = {}
         self.usage_at = float("-inf")
         self.streams: dict[str, str] = {}
+        self.protocol = 1
+        self.screens: dict[str, str] = {}
         self.messages = Pace(rate=100, burst=1000)
         self.bytes = Pace(rate=4 * 1024**2, burst=4 * MAX_MESSAGE_BYTES)
 
@@ -185,7 +191,7 @@ class AgentConsumer(Socket):
         link, before = await in_database(
             link_opened, hypervisor_id=host.id, hello=hello, channel=self.channel_name
         )
-        self.link = link
+        self.link, self.protocol = link, hello.protocol
         if before:
             await self.channel_layer.send(before, {"type": "link.replaced"})
         log.info("link open", host=host.name, run_id=hello.run_id, version=hello.agent_version)
@@ -233,6 +239,11 @@ class AgentConsumer(Socket):
                 await self.tell(JobAcknowledged(job_id=message.job_id))
             case StreamRefused():
                 await self._hear_stream_refused(message)
+            case Screenshot():
+                # Only what was asked of this host, and once: it can show no other's screen.
+                vm_id = self.screens.pop(message.request_id, None)
+                if vm_id is not None:
+                    await in_database(screen_store, vm_id=vm_id, answer=message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} on an open link")
 
@@ -302,6 +313,15 @@ class AgentConsumer(Socket):
         await self.tell(
             OpenStream(stream_id=message["stream_id"], vm_id=message["vm_id"], kind=message["kind"])
         )
+
+    async def screen_take(self, message: dict[str, Any]) -> None:
+        """Somebody looks at a VM's page: see screen_ask."""
+        if self.link is None or self.protocol < SINCE_PROTOCOL:
+            return
+        if len(self.screens) >= _MAX_SCREENS:
+            self.screens.pop(next(iter(self.screens)))
+        self.screens[message["request_id"]] = message["vm_id"]
+        await self.tell(TakeScreenshot(request_id=message["request_id"], vm_id=message["vm_id"]))
 
     async def link_probe(self, message: dict[str, Any]) -> None:
         """Another run of this identity is at the door: does ours still live? Asking for a

@@ -10,7 +10,7 @@ import factory
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from agent.protocol import generate_seal_key, generate_sign_key
+from agent.protocol import VERSION, generate_seal_key, generate_sign_key
 from hypervisors.models import Hypervisor, Job, JoinToken, Network
 from tenants.models import Membership, Role, Site, Tenant, User
 from tenants.services.roles import built_in_roles_sync
@@ -123,6 +123,7 @@ class HypervisorFactory(DjangoModelFactory[Hypervisor]):
     name = factory.Sequence(lambda n: f"host-{n}")
     machine_id = factory.LazyFunction(lambda: uuid.uuid4().hex)
     agent_version = "0.1.0"
+    protocol = VERSION
     online = True
     run_id = factory.LazyFunction(lambda: str(uuid.uuid4()))
     connected_at = factory.LazyFunction(timezone.now)

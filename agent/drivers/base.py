@@ -144,6 +144,9 @@ class GuestDriver(Protocol):
     async def open_console(self, vm_id: str, kind: Literal["vnc", "serial"]) -> int:
         """A file descriptor that carries the console's bytes; the caller closes it."""
 
+    async def screenshot(self, vm_id: str) -> bytes:
+        """What a running guest shows, as a PNG of its full size."""
+
 
 class NicPlumbing(Protocol):
     """Networks, and each NIC's own wire to the metadata service."""

@@ -63,17 +63,20 @@ from agent.protocol.messages import (
     NicReport,
     OpenStream,
     Refused,
+    Screenshot,
     Snapshot,
     StreamRefused,
+    TakeScreenshot,
     Usage,
     VmChanged,
     VmReport,
     Welcome,
 )
 
-VERSION = 1
+VERSION = 2
 HISTORY = {
     1: "First version: link, jobs for virtual machines, inventory, console streams.",
+    2: "Pictures of guests' screens: TakeScreenshot, answered by Screenshot.",
 }
 
 __all__ = [
@@ -109,6 +112,7 @@ __all__ = [
     "Refused",
     "RenameVm",
     "ResizeVm",
+    "Screenshot",
     "SealError",
     "ShutdownVm",
     "SignatureError",
@@ -116,6 +120,7 @@ __all__ = [
     "StartVm",
     "StopVm",
     "StreamRefused",
+    "TakeScreenshot",
     "Usage",
     "VmChanged",
     "VmReport",

@@ -79,7 +79,16 @@ class OpenStream(Message, frozen=True):
     kind: Literal["vnc", "serial"]
 
 
-FromPortal = Challenge | Welcome | Refused | JobRequest | JobAcknowledged | OpenStream
+class TakeScreenshot(Message, frozen=True):
+    """Answer with `Screenshot`: a small picture of what the guest shows. Since version 2."""
+
+    request_id: Id
+    vm_id: Id
+
+
+FromPortal = (
+    Challenge | Welcome | Refused | JobRequest | JobAcknowledged | OpenStream | TakeScreenshot
+)
 
 # ------------------------------------------------------------------ agent to portal
 
@@ -242,6 +251,22 @@ class StreamRefused(Message, frozen=True):
     error: JobError
 
 
+class Screenshot(Message, frozen=True):
+    """A PNG of at most 320 times 240 pixels, or why there is none. Since version 2."""
+
+    request_id: Id
+    png: Annotated[bytes, Meta(max_length=100 * 1024)] | None = None
+    error: JobError | None = None
+
+
 FromAgent = (
-    Hello | Snapshot | Usage | VmChanged | JobAccepted | JobProgress | JobFinished | StreamRefused
+    Hello
+    | Snapshot
+    | Usage
+    | VmChanged
+    | JobAccepted
+    | JobProgress
+    | JobFinished
+    | StreamRefused
+    | Screenshot
 )

@@ -21,3 +21,9 @@ class ConsoleTicketSerializer(serializers.Serializer[Any]):
     url = serializers.CharField(help_text="The WebSocket to open: raw RFB or serial bytes.")
     kind = serializers.ChoiceField(choices=ConsoleTicket.Kind.choices)
     expires_at = serializers.DateTimeField()
+
+
+class ScreenAwaitedSerializer(serializers.Serializer[Any]):
+    """There is no picture yet."""
+
+    message = serializers.CharField()

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from consoles.api.views import VmConsoleViewSet
+from consoles.api.views import VmConsoleViewSet, VmScreenViewSet
 from hypervisors.api.views import (
     HypervisorViewSet,
     JobViewSet,
@@ -49,6 +49,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "hypervisors/<str:pk>/forget/",
         HostForgetViewSet.as_view({"post": "create"}),
         name="api-hypervisor-forget",
+    ),
+    path(
+        "vms/<str:pk>/screen/",
+        VmScreenViewSet.as_view({"post": "create"}),
+        name="api-vm-screen",
     ),
     *router.urls,
     re_path("", not_found, name="api-not-found"),

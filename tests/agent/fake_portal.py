@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from aiohttp import WSMsgType, web
 
 from agent.protocol import (
+    VERSION,
     Challenge,
     Hello,
     JobAcknowledged,
@@ -149,7 +150,7 @@ class FakePortal:
         socket = web.WebSocketResponse(max_msg_size=8 * 2**20)
         await socket.prepare(request)
         nonce = os.urandom(32)
-        await socket.send_bytes(encode(Challenge(nonce=nonce, versions=[1])))
+        await socket.send_bytes(encode(Challenge(nonce=nonce, versions=[VERSION, VERSION - 1])))
         hello = decode_from_agent((await socket.receive()).data)
         assert isinstance(hello, Hello)
         statement = link_statement(nonce=nonce, hypervisor_id=hello.hypervisor_id, origin=self.url)
@@ -158,7 +159,7 @@ class FakePortal:
             await socket.send_bytes(encode(self.refuse))
             await socket.close()
             return socket
-        await socket.send_bytes(encode(Welcome(protocol=1, heartbeat_s=1)))
+        await socket.send_bytes(encode(Welcome(protocol=VERSION, heartbeat_s=1)))
         self._sockets[hello.hypervisor_id] = socket
         self.links += 1
         async for frame in socket:

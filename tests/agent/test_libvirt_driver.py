@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import struct
 import subprocess
 import tempfile
 import xml.etree.ElementTree as ET
@@ -14,6 +15,7 @@ from agent.drivers.base import DiskDefinition, GuestDefinition, NicDefinition
 from agent.drivers.libvirt import LibvirtDriver
 from agent.drivers.libvirt.domain_xml import HostKind, domain_xml, owner
 from agent.errors import JobFailedError
+from agent.pictures import MOST_HEIGHT, MOST_WIDTH, thumbnail
 from tests.agent.specs import new_id
 
 HOST = new_id()
@@ -212,6 +214,33 @@ async def test_a_real_guest_lives_and_leaves_nothing(open_folder, firmware):
             await driver.undefine(wanted.vm_id)
         assert await driver.guest(wanted.vm_id) is None
         assert not (open_folder / "nvram.fd").exists()
+
+
+@pytest.mark.libvirt
+@pytest.mark.root
+async def test_a_real_guest_shows_its_screen_and_how_busy_it_is(open_folder):
+    async with Running("qemu:///system") as running:
+        driver, wanted = running.driver, guest(disks=[tiny_disk(open_folder)])
+        await driver.define(wanted)
+        try:
+            with pytest.raises(JobFailedError) as caught:
+                await driver.screenshot(wanted.vm_id)
+            assert caught.value.code == "vm_must_be_on"
+            await driver.start_paused(wanted.vm_id)
+            await driver.resume(wanted.vm_id)
+            small = thumbnail(await driver.screenshot(wanted.vm_id))
+            width, height = struct.unpack_from(">II", small, 16)
+            assert 160 <= width <= MOST_WIDTH
+            assert 100 <= height <= MOST_HEIGHT
+            measured = await driver.counters({wanted.vm_id, new_id()})
+            assert set(measured) == {wanted.vm_id}
+            assert measured[wanted.vm_id].cpu_s > 0
+            assert 0 < measured[wanted.vm_id].memory_used_mib <= wanted.memory_mib
+            assert measured[wanted.vm_id].disk_used > 0
+        finally:
+            await driver.force_off(wanted.vm_id)
+            await driver.undefine(wanted.vm_id)
+        assert await driver.counters({wanted.vm_id}) == {}
 
 
 @pytest.mark.libvirt

@@ -15,15 +15,18 @@ from agent.protocol import (
     OpenStream,
     RebootVm,
     ResizeVm,
+    Screenshot,
     ShutdownVm,
     Snapshot,
     StartVm,
     StopVm,
     StreamRefused,
+    TakeScreenshot,
     VmChanged,
 )
 from agent.service import Agent
 from agent.settings import Settings
+from agent.usage import UsageMeter
 from tests.agent.fake_portal import FakePortal, fake_portal
 from tests.agent.specs import GIB, create_vm, new_id
 
@@ -196,3 +199,32 @@ async def test_a_console_of_an_unknown_vm_is_refused(portal, tmp_path):
         await portal.send(host, OpenStream(stream_id=stream_id, vm_id=new_id(), kind="vnc"))
         refused = await portal.wait(StreamRefused, lambda one: one.stream_id == stream_id)
         assert refused.error.code == "vm_not_found"
+
+
+async def test_its_vms_are_measured_but_have_no_screen(portal, tmp_path):
+    async with simulated(portal, tmp_path) as agent:
+        host = agent.host.settings.identity.hypervisor_id
+        job = create_vm()
+        await portal.outcome(await portal.job(host, job))
+        await portal.send(host, TakeScreenshot(request_id=new_id(), vm_id=job.vm_id))
+        answer = await portal.wait(Screenshot)
+        assert answer.png is None
+        assert "simulated" in answer.error.message
+        at = [0.0]
+        meter = UsageMeter(agent.host.driver, clock=lambda: at[0])
+        assert await meter.measure(agent.host.records.all()) == []
+        await asyncio.sleep(0.1)
+        at[0] += 0.2
+        (usage,) = await meter.measure(agent.host.records.all())
+        assert usage.vm_id == job.vm_id
+        assert 0 <= usage.cpu_percent <= 100
+        assert 0 < usage.memory_used_mib <= job.memory_mib
+
+
+async def test_a_screen_of_no_vm_is_refused(portal, tmp_path):
+    async with simulated(portal, tmp_path) as agent:
+        host = agent.host.settings.identity.hypervisor_id
+        asked = new_id()
+        await portal.send(host, TakeScreenshot(request_id=asked, vm_id=new_id()))
+        answer = await portal.wait(Screenshot)
+        assert (answer.request_id, answer.error.code) == (asked, "vm_not_found")

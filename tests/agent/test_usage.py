@@ -139,7 +139,7 @@ def test_libvirts_words_become_counters():
         "block.0.rd.bytes": 1,
         "block.1.rd.bytes": 2,
         "block.0.wr.bytes": 3,
-        "block.0.allocation": 4,
+        "block.0.physical": 4,
         "net.count": 1,
         "net.0.rx.bytes": 5,
         "net.0.tx.bytes": 6,

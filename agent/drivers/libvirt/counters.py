@@ -41,7 +41,7 @@ def read_counters(fields: dict[str, Any]) -> GuestCounters:
     return GuestCounters(
         cpu_s=fields["cpu.time"] / _NS,
         memory_used_mib=_memory_mib(fields),
-        disk_used=_sum(fields, "block", "allocation"),
+        disk_used=_sum(fields, "block", "physical"),
         disk_read=_sum(fields, "block", "rd.bytes"),
         disk_written=_sum(fields, "block", "wr.bytes"),
         net_in=_sum(fields, "net", "rx.bytes"),

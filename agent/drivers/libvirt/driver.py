@@ -21,6 +21,7 @@ from agent.drivers.libvirt.domain_xml import (
     owner,
     serial_pty,
 )
+from agent.drivers.libvirt.screen import read_screen
 from agent.errors import JobFailedError
 from agent.facts import kvm_works, repair_kvm_device
 from agent.protocol.messages import PowerState
@@ -319,6 +320,16 @@ class LibvirtDriver:
         terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         tty.setraw(terminal)
         return terminal
+
+    async def screenshot(self, vm_id: str) -> bytes:
+        state = await self.guest(vm_id)
+        if state is None or not state.active:
+            raise JobFailedError("vm_must_be_on", "The VM is off: start it to see its screen.")
+        return await self._call(self._screenshot, vm_id)
+
+    def _screenshot(self, connection: Any, vm_id: str) -> bytes:
+        domain = self._required(connection, vm_id)
+        return read_screen(connection, domain)
 
     # ------------------------------------------------------------------ domains
 

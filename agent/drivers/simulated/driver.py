@@ -155,6 +155,9 @@ class SimulatedDriver:
         self._spawn(_login_prompt(theirs, vm_id))
         return ours.detach()
 
+    async def screenshot(self, vm_id: str) -> bytes:  # noqa: ARG002
+        raise JobFailedError("console_simulated", "This host is simulated: its VMs have no screen.")
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)
