@@ -173,7 +173,7 @@ class LocalDisks:
     def _check_create(self, vm_id: str, disks: list[DiskSpec], image: ImageSource) -> None:
         missing = [disk for disk in disks if not self._path(vm_id, disk).exists()]
         needed = sum(disk.size for disk in missing)
-        if not self._images.path(image).exists():
+        if not self._images.note_use(image):
             needed += image.size or 0
         self._check(needed)
 
@@ -195,6 +195,9 @@ class LocalDisks:
                 continue
         free = shutil.disk_usage(self._root).free
         left = max(0, free - promised - _RESERVE_BYTES)
+        if needed > left and self._images.make_room(needed - left):
+            free = shutil.disk_usage(self._root).free
+            left = max(0, free - promised - _RESERVE_BYTES)
         if needed > left:
             raise JobFailedError(
                 "not_enough_disk",

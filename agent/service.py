@@ -23,6 +23,7 @@ log = structlog.get_logger("agent.service")
 
 _SHUTDOWN_S = 20.0
 _FIRST_CONNECTION_S = 30.0
+_DAY_S = 24 * 3600.0
 
 
 class Agent:
@@ -65,6 +66,7 @@ class Agent:
             on_lost=host.outbox.want_snapshot,
         )
         self._spawn(self._resume())
+        self._spawn(self._keep_house())
         await self.link.run()
 
     async def stop(self) -> None:
@@ -91,6 +93,15 @@ class Agent:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._adopted.wait(), _FIRST_CONNECTION_S)
         await self.runner.resume()
+
+    async def _keep_house(self) -> None:
+        """Once a day, give back the disk space that images take which nobody uses."""
+        while True:
+            try:
+                await asyncio.to_thread(self.host.images.forget_seldom_used)
+            except OSError:
+                log.exception("images cannot be tidied up")
+            await asyncio.sleep(_DAY_S)
 
     async def _connected(self) -> None:
         """After each connection to libvirt: adopt what runs, then start what should."""

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from metadata.documents import Id, NicDocument
 
-VERSION = 1
+VERSION = 2
 """The agent replaces a server that speaks another version."""
 
 NicState = Literal["not_asked", "served", "sealed"]
@@ -30,8 +30,9 @@ _HEADER = 4
 
 class Serve(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Serve this NIC from now on. The listeners travel along, in this order: HTTP over IPv4,
-    HTTP over IPv6, DHCP packets, and a socket that keeps DHCP's port from answering
-    "unreachable". Without sockets: a new document for a NIC that is served already."""
+    HTTP over IPv6, DHCP packets, a socket that keeps DHCP's port from answering
+    "unreachable", and router solicitations. Without sockets: a new document for a NIC that is
+    served already."""
 
     document: NicDocument
     sockets: Annotated[int, Meta(ge=0, le=_MAX_SOCKETS)] = 0

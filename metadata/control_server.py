@@ -22,7 +22,7 @@ from metadata.control import (
     Serve,
     StateChanged,
 )
-from metadata.server import Nic
+from metadata.server import SOCKETS, Nic
 
 _PEER = struct.Struct("3i")
 _UNIX_PATH_BYTES = 100
@@ -113,10 +113,10 @@ class ControlServer:
         nic = self._nics.get(document.nic_id)
         if nic is None and not sockets:
             return f"The NIC {document.nic_id} has no listeners here."
-        if sockets and len(sockets) != 4:
+        if sockets and len(sockets) != SOCKETS:
             for one in sockets:
                 one.close()
-            return "A NIC has four sockets."
+            return f"A NIC has {SOCKETS} sockets."
         if nic is None:
             nic = self._nics[document.nic_id] = Nic(document, self._changed)
         else:

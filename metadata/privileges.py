@@ -40,7 +40,7 @@ def drop_privileges(user: str) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Each NIC takes four descriptors and its connections."""
+    """Each NIC takes five descriptors and its connections."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -15,8 +15,11 @@ from metadata.answers import Answer, text
 from metadata.control import NicState, NicStatus
 from metadata.documents import NicDocument, sealed_document
 from metadata.responder import Responder
+from metadata.router import ADVERTISEMENT, ALL_NODES, is_solicitation
 from metadata.throttle import Throttle
 
+SOCKETS = 5
+"""Of each NIC, in `Serve`'s order."""
 MOST_CONNECTIONS = 24
 CONNECTION_S = 60.0
 """No connection lives longer, whatever it does. A guest just opens the next one."""
@@ -27,6 +30,7 @@ _PASSWORD_BYTES = 4096
 _TOKEN_SECONDS = 21_600
 _REQUESTS_PER_S, _REQUEST_BURST = 100.0, 400.0
 _CONNECTIONS_PER_S, _CONNECTION_BURST = 50.0, 200.0
+_SOLICITATIONS_PER_S, _SOLICITATION_BURST = 1.0, 8.0
 _DHCP_AT_ONCE = 16
 _MOST_PACKET = 2048
 _ETH_P_IP = 0x0800
@@ -55,6 +59,8 @@ class Nic:
         self._listeners: list[asyncio.Server] = []
         self._packets: socket.socket | None = None
         self._holder: socket.socket | None = None
+        self._solicitations: socket.socket | None = None
+        self._advertised = Throttle(per_second=_SOLICITATIONS_PER_S, burst=_SOLICITATION_BURST)
 
     @property
     def status(self) -> NicStatus:
@@ -83,14 +89,16 @@ class Nic:
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Take over the listeners, in `Serve`'s order; former ones are closed."""
         self.close()
-        http4, http6, packets, holder = sockets
+        http4, http6, packets, holder, solicitations = sockets
         loop = asyncio.get_running_loop()
         for listener in (http4, http6):
             listener.setblocking(False)
             self._listeners.append(await loop.create_server(self._protocol, sock=listener))
         packets.setblocking(False)
-        self._packets, self._holder = packets, holder
+        solicitations.setblocking(False)
+        self._packets, self._holder, self._solicitations = packets, holder, solicitations
         loop.add_reader(packets.fileno(), self._hear_packets)
+        loop.add_reader(solicitations.fileno(), self._hear_solicitations)
 
     def close(self) -> None:
         """Stop serving, at once."""
@@ -100,13 +108,13 @@ class Nic:
         for connection in self._web.connections:
             if connection.transport is not None:
                 connection.transport.abort()
-        if self._packets is not None:
-            asyncio.get_running_loop().remove_reader(self._packets.fileno())
-            self._packets.close()
-            self._packets = None
+        for heard in (self._packets, self._solicitations):
+            if heard is not None:
+                asyncio.get_running_loop().remove_reader(heard.fileno())
+                heard.close()
         if self._holder is not None:
             self._holder.close()
-            self._holder = None
+        self._packets = self._solicitations = self._holder = None
 
     # ------------------------------------------------------------------ HTTP
 
@@ -200,6 +208,26 @@ class Nic:
             except OSError:
                 # The wire is full or gone; the guest asks again.
                 return
+
+    # ------------------------------------------------------------------ routers
+
+    def _hear_solicitations(self) -> None:
+        """A guest whose address is the portal's asks in vain for a router: say so at once."""
+        for _ in range(_DHCP_AT_ONCE):
+            if self._solicitations is None:
+                return
+            try:
+                message, _address = self._solicitations.recvfrom(_MOST_PACKET)
+            except OSError:
+                return
+            now = asyncio.get_running_loop().time()
+            if self.document.lease is None or not is_solicitation(message):
+                continue
+            if self._advertised.take(now):
+                try:
+                    self._solicitations.sendto(ADVERTISEMENT, (ALL_NODES, 0))
+                except OSError:
+                    return
 
 
 async def _body(request: web.BaseRequest, limit: int) -> bytes | None:

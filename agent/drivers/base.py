@@ -172,6 +172,9 @@ class ImageStore(Protocol):
     async def ensure(self, source: ImageSource, *, progress: Progress) -> None:
         """Have the image, whole and verified. Raises JobFailedError."""
 
+    def forget_seldom_used(self) -> int:
+        """Remove images that nobody has used for long. Returns the bytes."""
+
     def cached(self) -> list[str]:
         """Version ids of the images that are here."""
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,9 +14,14 @@ from agent.drivers.base import Progress
 from agent.errors import JobFailedError
 from agent.files import sync_folder
 from agent.images.fetch_messages import FetchEnd, FetchProgress, FetchRequest, PortalAccess
-from agent.images.inspection import check_image
+from agent.images.inspection import backing_name, check_image
 from agent.protocol import ImageSource
 from agent.settings import Settings
+
+_JUST_USED_S = 3600.0
+"""A job may be about to lay a disk on it."""
+_SELDOM_S = 30 * 24 * 3600.0
+_PART_S = 2 * 24 * 3600.0
 
 log = structlog.get_logger("agent.images")
 
@@ -49,13 +56,47 @@ class ImageCache:
         names = [path for path in self.folder.iterdir() if path.suffix in (".qcow2", ".raw")]
         return sorted(path.stem for path in names)
 
+    def note_use(self, source: ImageSource) -> bool:
+        """Whether the image is here. It stays so for an hour at least."""
+        try:
+            os.utime(self.path(source))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def make_room(self, needed: int) -> int:
+        """Remove images that no disk lies on, those first that were not used for longest, until
+        `needed` bytes are free that were not. Returns how many are."""
+        freed = 0
+        for path in self._unused(for_s=_JUST_USED_S):
+            if freed >= needed:
+                break
+            freed += _remove(path)
+        return freed
+
+    def forget_seldom_used(self) -> int:
+        """Remove images that no disk lies on and no guest was made from for a month, and
+        downloads that nobody went on with. Returns the bytes."""
+        parts = [path for path in self.folder.glob("*.part") if _age_s(path) > _PART_S]
+        return sum(map(_remove, [*self._unused(for_s=_SELDOM_S), *parts]))
+
+    def _unused(self, *, for_s: float) -> list[Path]:
+        """Oldest use first. An image's time of change is when it was asked for last."""
+        images = [path for path in self.folder.iterdir() if path.suffix in (".qcow2", ".raw")]
+        old = sorted((path for path in images if _age_s(path) > for_s), key=_age_s, reverse=True)
+        if not old:
+            return []
+        disks = (self.folder.parent / "disks").glob("*/*.qcow2")
+        used = {Path(name).name for disk in disks if (name := backing_name(disk))}
+        return [path for path in old if path.name not in used]
+
     async def ensure(self, source: ImageSource, *, progress: Progress) -> None:
         """Have the image. All who ask for one version at a time share one download.
 
         Raises JobFailedError: image_unreachable, image_checksum_mismatch, image_not_a_disk,
         address_private, not_enough_disk.
         """
-        if self.path(source).exists():
+        if self.note_use(source):
             return
         key = f"{source.version_id} {source.sha256}"
         download = self._downloads.get(key)
@@ -145,3 +186,14 @@ class ImageCache:
             "The download ended without a word: the host may be out of memory. Try again; the "
             "agent's log on the host has the details.",
         )
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
+
+
+def _remove(path: Path) -> int:
+    size = path.stat().st_blocks * 512
+    path.unlink(missing_ok=True)
+    log.info("image removed from the cache", file=path.name, bytes=size)
+    return size

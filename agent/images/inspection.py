@@ -11,6 +11,7 @@ _MEMORY_BYTES = 1024**3
 _CPU_S = 30
 _TIMEOUT_S = 60
 _MAX_VIRTUAL_BYTES = 64 * 1024**4
+_LONGEST_BACKING_NAME = 1023
 _BOOT_SIGNATURE = b"\x55\xaa"
 
 
@@ -76,6 +77,20 @@ def virtual_size(path: Path) -> int:
     if header[:4] == b"QFI\xfb" and len(header) == 32:
         return int.from_bytes(header[24:32], "big")
     return path.stat().st_size
+
+
+def backing_name(path: Path) -> str | None:
+    """What a qcow2 file says it lies on, or None. Reads the header, as `virtual_size` does."""
+    with path.open("rb") as file:
+        header = file.read(20)
+        if header[:4] != b"QFI\xfb" or len(header) < 20:
+            return None
+        offset = int.from_bytes(header[8:16], "big")
+        length = int.from_bytes(header[16:20], "big")
+        if not offset or not 0 < length <= _LONGEST_BACKING_NAME:
+            return None
+        file.seek(offset)
+        return file.read(length).decode(errors="replace")
 
 
 def _is_bootable_raw(path: Path) -> bool:

@@ -7,12 +7,14 @@ import socket
 import struct
 
 from metadata.documents import METADATA_IPV4, METADATA_IPV6
+from metadata.router import ALL_ROUTERS, ROUTER_SOLICITATION
 
 _BACKLOG = 32
 # Answers end at the guest: a container or a nested guest behind it gets none.
 _HOP_LIMIT = 1
 
 _ETH_P_IP = 0x0800
+_ICMP6_FILTER = 1  # linux/icmpv6.h; a set bit blocks the type
 _SO_ATTACH_FILTER = 26
 _SO_LOCK_FILTER = 44
 _UDP = 17
@@ -33,12 +35,19 @@ _FILTER = (
 
 
 def open_listeners(link: str) -> list[int]:
-    """Descriptors, owned by the caller: HTTP over IPv4, HTTP over IPv6, DHCP packets, and
-    the socket that keeps the kernel from answering DHCP with "port unreachable"."""
+    """Descriptors, owned by the caller: HTTP over IPv4, HTTP over IPv6, DHCP packets, the
+    socket that keeps the kernel from answering DHCP with "port unreachable", and router
+    solicitations."""
     with contextlib.ExitStack() as opened:
         sockets = [
             opened.enter_context(one)
-            for one in (_http4(), _http6(link), _packets(link), _port_holder(link))
+            for one in (
+                _http4(),
+                _http6(link),
+                _packets(link),
+                _port_holder(link),
+                _solicitations(link),
+            )
         ]
         return [os.dup(one.fileno()) for one in sockets]
 
@@ -77,6 +86,22 @@ def _port_holder(link: str) -> socket.socket:
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
     holder.bind(("", _BOOTPS))
     return holder
+
+
+def _solicitations(link: str) -> socket.socket:
+    index = socket.if_nametoindex(link)
+    listener = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    blocked = [0xFFFF_FFFF] * 8
+    blocked[ROUTER_SOLICITATION // 32] &= ~(1 << ROUTER_SOLICITATION % 32)
+    listener.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("=8I", *blocked))
+    group = socket.inet_pton(socket.AF_INET6, ALL_ROUTERS) + struct.pack("@I", index)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+    # Advertisements count only when they come from the link itself (RFC 4861, 6.1.2).
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+    listener.bind((METADATA_IPV6, 0, 0, index))
+    return listener
 
 
 def _share(listener: socket.socket) -> None:

@@ -46,8 +46,11 @@ _SYSCTLS = {
     "ipv6/conf/eth0/addr_gen_mode": "1",
 }
 
-_DHCP_RULE = {
-    "take": 'udp sport 68 udp dport 67 fwd to "{veth}"',
+_DHCP_RULES = {
+    # The site's routers hear the solicitation too: theirs is the address of IPv6.
+    "take": (
+        'udp sport 68 udp dport 67 fwd to "{veth}"; icmpv6 type nd-router-solicit dup to "{veth}"'
+    ),
     "watch": 'udp sport 68 udp dport 67 dup to "{veth}"',
 }
 
@@ -115,7 +118,7 @@ def rules(tap: str, veth: str, dhcp: DhcpMode) -> str:
         ipv4=METADATA_IPV4,
         ipv6=METADATA_IPV6,
         target=_IPV6_TARGET,
-        dhcp=_DHCP_RULE[dhcp].format(veth=veth),
+        dhcp=_DHCP_RULES[dhcp].format(veth=veth),
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.db.models import Prefetch, QuerySet
@@ -14,13 +15,18 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from portal.views.base import PageView, tell_form
 from portal.views.bulk import Button
 from portal.views.filters import ImageFilters
-from portal.views.forms.images import ImageForm, ImageUploadForm, ImageUrlForm
+from portal.views.forms.images import DownloadForm, ImageForm, ImageUploadForm, ImageUrlForm
+from portal.views.image_table import ImageTable
 from portal.views.lists import ListPage
-from portal.views.tables import ImageTable
 from tenants.errors import RuleError
 from tenants.models import Membership, Tenant
 from vms.models import Image, ImageVersion
-from vms.services.images import image_create_from_upload, image_create_from_url, image_retire
+from vms.services.images import (
+    image_create_from_upload,
+    image_create_from_url,
+    image_retire,
+    image_version_add,
+)
 
 
 class ImagesView(ListPage):
@@ -122,6 +128,35 @@ class ImageUploadView(_ImageCreate):
     def create(self, values: dict[str, Any]) -> Image:
         values["sha256"] = values["sha256"] or None
         return image_create_from_upload(actor=self.actor, **values)
+
+
+class ImageVersionView(PageView):
+    """Adds the next version of an image."""
+
+    permission = "image.manage"
+    template_name = "pages/image_version.html"
+
+    def get(self, request: HttpRequest, image_id: str) -> HttpResponse:
+        return self._page(self.one(Image.objects.all(), id=image_id), DownloadForm())
+
+    def post(self, request: HttpRequest, image_id: str) -> HttpResponse:
+        image = self.one(Image.objects.all(), id=image_id)
+        form = DownloadForm(request.POST)
+        if form.is_valid():
+            try:
+                version = image_version_add(actor=self.actor, image=image, **form.cleaned_data)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                messages.success(
+                    request, f"New VMs are made from version {version.number} of {image.name}."
+                )
+                return redirect("images")
+        return self._page(image, form, status=422)
+
+    def _page(self, image: Image, form: DownloadForm, *, status: int = 200) -> HttpResponse:
+        versions = image.versions.order_by("-number")
+        return self.page({"image": image, "form": form, "versions": versions}, status=status)
 
 
 class ImageRetireView(PageView):

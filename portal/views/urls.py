@@ -92,6 +92,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("images/bulk/", images_bulk.ImageBulkView.as_view(), name="image-bulk"),
     path("images/new/", images.ImageUrlView.as_view(), name="image-new"),
     path("images/upload/", images.ImageUploadView.as_view(), name="image-upload"),
+    path(
+        "images/<uuid:image_id>/versions/",
+        images.ImageVersionView.as_view(),
+        name="image-version",
+    ),
     path("images/<uuid:image_id>/retire/", images.ImageRetireView.as_view(), name="image-retire"),
     path("activity/", activity.ActivityView.as_view(), name="activity"),
     path("activity/bulk/", activity.JobBulkView.as_view(), name="job-bulk"),

@@ -90,3 +90,29 @@ def test_images_of_others_are_not_ones_own_to_retire(customer, administrator):
     assert administrator.get("/api/v1/images/?retired=true").json()["results"][0]["name"]
     own.refresh_from_db()
     assert own.retired_at
+
+
+def test_a_new_version_is_what_new_vms_are_made_from(customer, administrator):
+    image = ImageVersionFactory(image=ImageFactory(name="own", tenant=customer)).image
+    where = f"/api/v1/images/{image.id}/versions/"
+    wish = {"url": "https://1.1.1.1/disk-2.qcow2", "sha256": "CD" * 32}
+    answer = administrator.post(where, wish)
+    assert answer.status_code == 201, answer.json()
+    assert {v["number"]: v["sha256"] for v in answer.json()["versions"]}[2] == "cd" * 32
+    assert answer.json()["latest"] == str(image.versions.get(number=2).id)
+
+    again = administrator.post(where, wish)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "image_version_known")
+    assert "Version 2" in again.json()["error"]["message"]
+    administrator.delete(f"/api/v1/images/{image.id}/")
+    refused = administrator.post(where, wish | {"sha256": "ef" * 32})
+    assert refused.status_code == 400
+    assert "retired" in refused.json()["error"]["message"]
+    assert image.versions.count() == 2
+
+
+def test_others_images_get_no_version_of_ones_own(customer, administrator):
+    msps = ImageFactory(name="msps", tenant=customer.parent)
+    wish = {"url": "https://1.1.1.1/disk.qcow2", "sha256": "cd" * 32}
+    assert administrator.post(f"/api/v1/images/{msps.id}/versions/", wish).status_code == 404
+    assert not msps.versions.exists()

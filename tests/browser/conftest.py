@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tenants.models import User
 from tenants.scope import bound
+from tests.browser.idle import TellsWhenIdle
 from tests.browser.screen import WithScreens
 from tests.factories import MembershipFactory, MspFactory
 from tests.pages.conftest import Fleet, fleet_of
@@ -38,13 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def application(django_db_setup: None) -> WithScreens:
+def idle(django_db_setup: None) -> TellsWhenIdle:
     """The portal, with its static files in place."""
     assert BUNDLE.exists(), "the browser's bundles are missing: run npm ci && npm run build"
     call_command("collectstatic", interactive=False, verbosity=0)
     from portal.asgi import application
 
-    return WithScreens(application)
+    return TellsWhenIdle(application)
+
+
+@pytest.fixture(scope="module")
+def application(idle: TellsWhenIdle) -> WithScreens:
+    """The portal, and screens to look at."""
+    return WithScreens(idle)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +92,9 @@ def technician(fleet: Fleet) -> User:
 
 
 @pytest.fixture
-def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., BrowserContext]]:
+def new_context(
+    chromium: Browser, portal: str, idle: TellsWhenIdle
+) -> Iterator[Callable[..., BrowserContext]]:
     """`new_context(width=360, scheme="dark", user=user)`: a browser, signed in or not."""
     made: list[BrowserContext] = []
     errors: list[str] = []
@@ -112,6 +121,8 @@ def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., Browse
     yield make
     for context in made:
         context.close()
+    # The database is emptied next, which a request that still goes on would trip over.
+    assert idle.wait_until_idle(seconds=15), "a request or socket outlives the browser"
     # Errors in scripts, and what the content policy refused, are never all right.
     assert errors == []
 

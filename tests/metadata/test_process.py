@@ -25,6 +25,7 @@ from metadata.control import (
     Serve,
     StateChanged,
 )
+from metadata.server import SOCKETS
 from tests.metadata.documents import document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ async def ask(channel: Channel, request, descriptors=()) -> Answer:
 
 @contextlib.contextmanager
 def listeners():
-    """Four sockets as a NIC has them, on the loopback, and the HTTP port."""
+    """The sockets as a NIC has them, on the loopback, and the HTTP port."""
     with contextlib.ExitStack() as stack:
         sockets = []
         for _ in range(2):
@@ -81,8 +82,10 @@ def listeners():
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             sockets.append(listener)
-        pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sockets += [stack.enter_context(one) for one in pair]
+        for _ in range(2):
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sockets += [stack.enter_context(one) for one in pair]
+        sockets = sockets[:SOCKETS]
         yield [one.fileno() for one in sockets], sockets[0].getsockname()[1]
 
 
@@ -117,7 +120,7 @@ async def test_guests_are_served_while_the_agent_is_away_and_it_learns_of_them(s
     nic = document()
     agent, _ = await server.connect()
     with listeners() as (descriptors, port):
-        assert await ask(agent, Serve(document=nic, sockets=4), descriptors) == Answer()
+        assert await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors) == Answer()
     agent.close()
     assert await get(port, "/latest/meta-data/hostname") == (200, "web-1")
     again, greeting = await server.connect()
@@ -130,7 +133,7 @@ async def test_the_agent_hears_of_each_change(server):
     nic = document()
     agent, _ = await server.connect()
     with listeners() as (descriptors, port):
-        await ask(agent, Serve(document=nic, sockets=4), descriptors)
+        await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
     await get(port, "/openstack")
     assert await hear(agent) == StateChanged(nic_id=nic.nic_id, state="served", done=False)
     await get(port, "/basalt/v1/done", "POST")
@@ -144,7 +147,7 @@ async def test_one_nics_done_seals_all_nics_of_the_guest_and_no_other(server):
     ports = []
     for nic in (first, second, other):
         with listeners() as (descriptors, port):
-            await ask(agent, Serve(document=nic, sockets=4), descriptors)
+            await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
             ports.append(port)
     await get(ports[0], "/basalt/v1/done", "POST")
     heard = [await hear(agent), await hear(agent)]
@@ -157,7 +160,7 @@ async def test_a_forgotten_nic_is_not_served_any_more(server):
     nic = document()
     agent, _ = await server.connect()
     with listeners() as (descriptors, port):
-        await ask(agent, Serve(document=nic, sockets=4), descriptors)
+        await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
     assert await ask(agent, Forget(nic_id=nic.nic_id)) == Answer()
     assert await ask(agent, Forget(nic_id=nic.nic_id)) == Answer()
     with pytest.raises(aiohttp.ClientConnectorError):

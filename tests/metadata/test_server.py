@@ -33,8 +33,10 @@ class Guest:
     def __init__(self, nic_document: NicDocument) -> None:
         self.changes: list[tuple[str, bool]] = []
         self.nic = Nic(nic_document, self._changed)
-        # DHCP needs a real wire: tests/agent/network/test_wire.py has one.
-        self._packets, self._wire = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # DHCP and routers need a real wire: tests/agent/network/test_wire.py has one.
+        self._packets, *self._wires = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._solicitations, *more = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._wires += more
 
     def _changed(self, nic: Nic) -> None:
         self.changes.append((nic.status.state, nic.status.done))
@@ -43,10 +45,11 @@ class Guest:
         http4, http6 = _listener(), _listener()
         self.port = http4.getsockname()[1]
         holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        await self.nic.listen([http4, http6, self._packets, holder])
+        await self.nic.listen([http4, http6, self._packets, holder, self._solicitations])
 
     def close(self) -> None:
-        self._wire.close()
+        for wire in self._wires:
+            wire.close()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"

@@ -169,6 +169,13 @@ def test_an_image_comes_by_url_and_is_retired(as_technician, msp, monkeypatch):
     assert as_technician.post("/images/new/", fields).status_code == 302
     image = Image.objects.get()
     assert image.latest.sha256 == SHA
+    page = f"/images/{image.id}/versions/"
+    assert page in as_technician.get("/images/").content.decode()
+    newer = {"url": "https://93.184.215.14/newer.qcow2", "sha256": SHA, "format": "qcow2"}
+    refused = as_technician.post(page, newer)
+    assert "Version 1" in refused.context["form"].errors["sha256"][0]
+    assert as_technician.post(page, newer | {"sha256": "cd" * 32})["Location"] == "/images/"
+    assert "Version 2" in as_technician.get(page).content.decode()
     as_technician.post(f"/images/{image.id}/retire/")
     image.refresh_from_db()
     assert image.retired_at

@@ -49,6 +49,7 @@ CHANGING = {
     "console-ticket": "vm.console",
     "image-new": "image.manage",
     "image-upload": "image.manage",
+    "image-version": "image.manage",
     "image-retire": "image.manage",
     "job-cancel": "job.view",
 }

@@ -72,6 +72,12 @@ class _ImageWishSerializer(InputSerializer):
     min_memory_mib = serializers.IntegerField(default=256)
 
 
+class ImageVersionAddSerializer(InputSerializer):
+    url = serializers.CharField(max_length=2000, help_text="Hosts fetch it from here.")
+    sha256 = serializers.CharField(max_length=100)
+    format = serializers.ChoiceField(choices=["qcow2", "raw"], default="qcow2")
+
+
 class ImageCreateSerializer(_ImageWishSerializer):
     url = serializers.CharField(max_length=2000, help_text="Hosts fetch it from here.")
     sha256 = serializers.CharField(max_length=100)

@@ -13,9 +13,15 @@ from vms.api.image_serializers import (
     ImageCreateSerializer,
     ImageSerializer,
     ImageUploadSerializer,
+    ImageVersionAddSerializer,
 )
 from vms.models import Image
-from vms.services.images import image_create_from_upload, image_create_from_url, image_retire
+from vms.services.images import (
+    image_create_from_upload,
+    image_create_from_url,
+    image_retire,
+    image_version_add,
+)
 
 
 class ImageFilter(filters.FilterSet):  # type: ignore[misc]
@@ -35,6 +41,7 @@ class ImageViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Image]):
         "retrieve": "image.view",
         "create": "image.manage",
         "upload": "image.manage",
+        "versions": "image.manage",
         "destroy": "image.manage",
     }
 
@@ -52,6 +59,14 @@ class ImageViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Image]):
         """Add an image by uploading its file."""
         image = image_create_from_upload(actor=self.actor, **self.checked(ImageUploadSerializer))
         return Response(ImageSerializer(image).data, status=201)
+
+    @extend_schema(request=ImageVersionAddSerializer, responses={201: ImageSerializer})
+    @action(detail=True, methods=["post"])
+    def versions(self, request: Request, pk: str) -> Response:
+        """Add a version, which new VMs are made from. VMs of earlier ones go on as they are."""
+        image = self.get_object()
+        image_version_add(actor=self.actor, image=image, **self.checked(ImageVersionAddSerializer))
+        return Response(ImageSerializer(self.get_object()).data, status=201)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from tenants.actor import Actor
-from tenants.errors import InvalidInputError, NameTakenError
+from tenants.errors import InvalidInputError, NameTakenError, RuleError
 from tenants.models import Tenant
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
@@ -25,6 +25,11 @@ from vms.services.image_files import (
 from vms.services.image_urls import image_url_check
 
 _SHA256 = re.compile(r"\A[0-9a-f]{64}\Z")
+
+
+class ImageVersionKnownError(RuleError):
+    code = "image_version_known"
+    status = 409
 
 
 def image_create_from_url(
@@ -44,10 +49,7 @@ def image_create_from_url(
 
     Raises InvalidInputError, NameTakenError.
     """
-    url = image_url_check(url)
-    sha256 = _sha256_check(sha256)
-    if format not in {"qcow2", "raw"}:
-        raise InvalidInputError("The format is either qcow2 or raw.", field="format")
+    url, sha256, format = _download_check(url, sha256, format)  # noqa: A001
     with transaction.atomic():
         image = _image_insert(
             tenant=tenant,
@@ -156,6 +158,39 @@ def image_register_file(
         if not kept:
             stored.path.unlink(missing_ok=True)
     return image
+
+
+@transaction.atomic
+def image_version_add(
+    *,
+    actor: Actor,
+    image: Image,
+    url: str,
+    sha256: str,
+    format: str = "qcow2",  # noqa: A002
+) -> ImageVersion:
+    """The next version, which hosts fetch from `url`. New VMs are made from it; VMs of earlier
+    versions go on as they are. Raises InvalidInputError, ImageVersionKnownError.
+    """
+    url, sha256, format = _download_check(url, sha256, format)  # noqa: A001
+    locked = Image.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=image.pk)
+    if locked.retired_at is not None:
+        raise InvalidInputError(f"{locked.name} is retired. Add a new image instead.")
+    if known := locked.versions.filter(sha256=sha256).first():
+        raise ImageVersionKnownError(
+            f"Version {known.number} of {locked.name} has this content already.", field="sha256"
+        )
+    last = locked.versions.order_by("-number").first()
+    version = ImageVersion.objects.create(
+        image=locked,
+        number=last.number + 1 if last else 1,
+        source=ImageVersion.Source.URL,
+        url=url,
+        format=format,
+        sha256=sha256,
+    )
+    _record(actor, locked, version, "image.version")
+    return version
 
 
 @transaction.atomic
@@ -271,6 +306,12 @@ def _name_taken(name: str) -> NameTakenError:
         f"There is an image named “{name}” already. Choose another name, or retire that one.",
         field="name",
     )
+
+
+def _download_check(url: str, sha256: str, disk_format: str) -> tuple[str, str, str]:
+    if disk_format not in {"qcow2", "raw"}:
+        raise InvalidInputError("The format is either qcow2 or raw.", field="format")
+    return image_url_check(url), _sha256_check(sha256), disk_format
 
 
 def _sha256_check(sha256: str) -> str:

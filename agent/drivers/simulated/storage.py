@@ -41,6 +41,10 @@ class SimulatedImages:
             progress(step / 20)
         path.touch()
 
+    def forget_seldom_used(self) -> int:
+        """Nothing: these images take no space."""
+        return 0
+
     def cached(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir())
 

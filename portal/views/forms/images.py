@@ -49,7 +49,11 @@ class ImageForm(forms.Form):
         return [self[name] for name in self.fields if name not in self.first_fields]
 
 
-class ImageUrlForm(ImageForm):
+class DownloadForm(forms.Form):
+    """Where hosts fetch an image from."""
+
+    use_required_attribute = False
+
     url = forms.CharField(
         label="URL",
         max_length=2000,
@@ -63,6 +67,8 @@ class ImageUrlForm(ImageForm):
     )
     format = forms.ChoiceField(label="Format", choices=[("qcow2", "qcow2"), ("raw", "raw")])
 
+
+class ImageUrlForm(DownloadForm, ImageForm):
     first_fields = ("url", "sha256")
     field_order = ("url", "sha256", "name", "os", "tenant", "format")
 

@@ -5,6 +5,7 @@ Needs root, and Debian's iproute2, nftables, curl, busybox and iputils-ping.
 
 import json
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -21,6 +22,25 @@ while [ "$#" -ge 2 ]; do
     shift 2
 done
 echo "$ip $mask $router $dns $mtu $lease $serverid" > "%s"
+"""
+
+# RFC 4861, 4.1: type 133 to all routers; answers are of type 134.
+_SOLICIT = """
+import socket, struct, sys, time
+link = socket.if_nametoindex("eth0")
+ear = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+ear.sendto(bytes([133, 0, 0, 0, 0, 0, 0, 0]), ("ff02::2", 0, 0, link))
+end = time.monotonic() + float(sys.argv[1])
+while (left := end - time.monotonic()) > 0:
+    ear.settimeout(left)
+    try:
+        message, control, _, sender = ear.recvmsg(2048, 256)
+    except TimeoutError:
+        break
+    if message[0] == 134:
+        print(sender[0].split("%")[0], struct.unpack("i", control[0][2])[0], message.hex())
 """
 
 
@@ -83,6 +103,11 @@ class Guest(Machine):
         options = ("-O", "mtu", "-O", "staticroutes")
         self.run(*client, *options, "-t", str(tries), "-T", "2", check=False, timeout=60)
         return told.read_text().split() if told.exists() else None
+
+    def solicit_routers(self, *, seconds: float = 2) -> list[tuple[str, int, str]]:
+        """Who answered a router solicitation, from which hop limit, and the message in hex."""
+        told = self.run(sys.executable, "-c", _SOLICIT, str(seconds), timeout=seconds + 30)
+        return [(who, int(hops), hexed) for who, hops, hexed in map(str.split, told.splitlines())]
 
     def get(self, url: str, *options: str) -> str:
         return self.run("curl", "-sS", "-m", "5", *options, url)

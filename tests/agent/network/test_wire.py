@@ -98,6 +98,20 @@ async def test_the_given_address_is_leased_with_all_that_belongs_to_it(plumbing,
         assert await asyncio.to_thread(guest.hostname_told, IPV4) == "web-1"
 
 
+async def test_who_has_a_given_address_is_told_at_once_that_there_is_no_router(plumbing, lan):
+    given, sites = nic_on(lan, "10.9.8.7/24"), nic_on(lan, None)
+    with plumbing.guest(given, lan.bridge) as one, plumbing.guest(sites, lan.bridge) as other:
+        await plumbing.attach(given, document_of(given, "one"))
+        await plumbing.attach(sites, document_of(sites, "other"))
+        [(who, hop_limit, message)] = await asyncio.to_thread(one.solicit_routers)
+        assert (who, hop_limit) == ("fe80::a9fe:a9fe", 255)
+        # RFC 4861, 4.2: hop limit and flags, lifetime, reachable and retransmission times.
+        assert bytes.fromhex(message)[4:] == bytes(12)
+        assert "default" not in one.run("ip", "-6", "route")
+        # The site's own routers are the other one's to wait for.
+        assert await asyncio.to_thread(other.solicit_routers) == []
+
+
 async def test_where_the_site_has_no_dhcp_a_guest_gets_far_enough_to_be_told(
     plumbing, lan, tmp_path
 ):
