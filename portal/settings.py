@@ -92,6 +92,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "tenants.middleware.ActorMiddleware",
+    "tenants.refusals.RefusalMiddleware",
 ]
 
 ROOT_URLCONF = "portal.urls"

@@ -33,11 +33,8 @@ OPEN = {
 APPEND_ONLY: frozenset[str] = frozenset({"tenants_auditevent", "tenants_auditcheckpoint"})
 """Tables in which the application's role may neither change nor delete rows."""
 
-READ_ONLY: frozenset[str] = frozenset({"tenants_auditlink"})
+READ_ONLY: frozenset[str] = frozenset({"tenants_auditlink", "tenants_auditqueue"})
 """Tables that the database itself fills: the application's role reads them, and no more."""
-
-CLOSED: frozenset[str] = frozenset({"tenants_auditqueue"})
-"""Tables of the database's own, which the application's role neither reads nor fills."""
 
 FUNCTIONS = """
 CREATE FUNCTION basalt_is_system() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE

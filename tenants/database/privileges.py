@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from psycopg import sql
 
-from tenants.walls import APPEND_ONLY, CLOSED, READ_ONLY
+from tenants.walls import APPEND_ONLY, READ_ONLY
 
 
 def privileges_after_migrate(*, using: str, plan: Any = None, **_signal: Any) -> None:
@@ -40,7 +40,7 @@ def privileges_sync(using: str) -> None:
             revoke = sql.SQL("REVOKE ALL ON {tables} FROM {role}")
             cursor.execute(revoke.format(tables=found, role=role))
         for names, privileges in (
-            (tables - APPEND_ONLY - READ_ONLY - CLOSED, "SELECT, INSERT, UPDATE, DELETE"),
+            (tables - APPEND_ONLY - READ_ONLY, "SELECT, INSERT, UPDATE, DELETE"),
             (tables & APPEND_ONLY, "SELECT, INSERT"),
             (tables & READ_ONLY, "SELECT"),
         ):

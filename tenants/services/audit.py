@@ -71,6 +71,22 @@ def audit_personal(
         )
 
 
+def list_exported(
+    *, actor: Actor, list_name: str, query: Mapping[str, Any], format_: str
+) -> AuditEvent:
+    """Somebody took a list home. `query`: what it was filtered by."""
+    asked = {
+        name: query[name] for name in query if name not in ("format", "cursor") and query[name]
+    }
+    return audit_personal(
+        actor=actor,
+        action="list.export",
+        object_kind="list",
+        object_name=list_name,
+        after={"format": format_, **asked},
+    )
+
+
 def home_of(person: User | None) -> Tenant | None:
     """The tenant that answers for a person: the highest they are a member of. For nobody, and
     for who is a member nowhere: the MSP, where the portal has one. One query."""

@@ -16,7 +16,7 @@ from tenants.database.owner import as_owner
 from tenants.database.privileges import privileges_sync
 from tenants.scoped_command import ScopedCommand
 from tenants.scoped_task import ScopedTask
-from tenants.walls import APPEND_ONLY, CLOSED, OPEN, READ_ONLY, TenantWall
+from tenants.walls import APPEND_ONLY, OPEN, READ_ONLY, TenantWall
 
 pytestmark = pytest.mark.django_db
 
@@ -127,7 +127,7 @@ def test_an_append_only_table_takes_rows_and_gives_none_up(scratch, monkeypatch)
 
 
 def test_what_is_append_only_is_a_table():
-    assert set(walls()) >= APPEND_ONLY | READ_ONLY | CLOSED
+    assert set(walls()) >= APPEND_ONLY | READ_ONLY
 
 
 def test_a_wall_can_be_taken_down_by_its_migration_and_put_up_again(scratch):
