@@ -34,7 +34,7 @@ class RefusalMiddleware:
         # By the name of the page: the address holds what the person typed.
         page = request.resolver_match.view_name if request.resolver_match else ""
         if actor.user is None or not cache.add(
-            f"refused {actor.user.pk} {page}", 1, timeout=_AT_MOST_EVERY_S
+            f"refused:{actor.user.pk}:{page}", 1, timeout=_AT_MOST_EVERY_S
         ):
             return
         audit_personal(

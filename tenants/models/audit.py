@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, Q
 from django.utils import timezone
 
 from tenants.models.api_token import ApiToken
@@ -44,13 +44,15 @@ class AuditEventQuerySet(TenantQuerySet["AuditEvent"]):
         return self.filter(Q(tenant__in=tenants) | Q(tenant__in=gone))
 
     def with_whence(self, user: User | AnonymousUser) -> Self:
-        """Of these, the events whose address, browser and credential `user` may see: one's own,
-        colleagues', and all where one reads the whole MSP's log. A customer learns who touched
-        its things, not from where its MSP's technicians work."""
+        """Each with `whence`: whether `user` may see its address, browser and credential. One's
+        own, colleagues', and all where one reads the whole MSP's log: a customer learns who
+        touched its things, not from where its MSP's technicians work."""
         tenants = Tenant.objects.allowed(user, "audit.view").order_by().values("id")
         colleagues = Membership.objects.filter(tenant__in=tenants).values("user_id")
-        known = Q(chain_id__in=tenants) | Q(actor__in=colleagues)
-        return self.filter(known | Q(actor_id=user.pk) if user.pk else known)
+        known = Q(chain_id__in=tenants) | Q(actor__in=colleagues) | Q(actor__isnull=True)
+        if user.pk:
+            known |= Q(actor_id=user.pk)
+        return self.annotate(whence=ExpressionWrapper(known, output_field=models.BooleanField()))
 
 
 class AuditEvent(TenantOwnedModel):
