@@ -50,6 +50,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "c/<slug:customer>/rename/", customers.CustomerRenameView.as_view(), name="customer-rename"
     ),
+    path(
+        "c/<slug:customer>/remove/", customers.CustomerRemoveView.as_view(), name="customer-remove"
+    ),
     path("sites/", sites.SitesView.as_view(), name="sites"),
     path("sites/new/", sites.SiteCreateView.as_view(), name="site-new"),
     path(_SITE, sites.SiteView.as_view(), name="site"),

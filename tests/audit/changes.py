@@ -14,6 +14,7 @@ from tenants.models import ApiToken, Tenant, User
 from tenants.services.people import api_token_create
 from tests.factories import (
     SSH_KEY,
+    CustomerFactory,
     HypervisorFactory,
     ImageFactory,
     ImageVersionFactory,
@@ -52,6 +53,7 @@ class Scene:
     job: Job
     image: Any
     token: ApiToken
+    leaving: Tenant
 
     @property
     def msp(self) -> Tenant:
@@ -80,6 +82,7 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         ),
         image=ImageVersionFactory(image=ImageFactory(tenant=fleet.customer)).image,
         token=api_token_create(user=user, name="old")[0],
+        leaving=CustomerFactory(parent=msp, name="Leaving", slug="leaving"),
     )
 
 
@@ -103,6 +106,10 @@ _URL = f"https://1.1.1.1/x.qcow2?signature={MARK}"
 PAGES: dict[str, Any] = {
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
     "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
+    "customer-remove": lambda s: (
+        f"/c/{s.leaving.slug}/remove/",
+        {"remove-name": s.leaving.name},
+    ),
     "site-new": lambda s: (
         "/sites/new/",
         {"tenant": s.fleet.customer.slug, "name": "Newest", "address": "", "time_zone": "UTC"},
@@ -181,6 +188,7 @@ CALLS: dict[str, Any] = {
     "POST hypervisors/{pk}/forget/": lambda s: (s.empty_host.id, {"name": "empty"}),
     "POST tenants/": lambda s: (None, {"name": "Newest", "parent": str(s.msp.id)}),
     "PATCH tenants/{pk}/": lambda s: (s.fleet.customer.id, {"name": "Other"}),
+    "DELETE tenants/{pk}/": lambda s: (s.leaving.id, {}),
     "POST sites/": lambda s: (None, {"name": "Newest", "tenant": str(s.fleet.customer.id)}),
     "PATCH sites/{pk}/": lambda s: (s.fleet.site.id, {"name": "Other"}),
     "DELETE sites/{pk}/": lambda s: (s.empty_site.id, {}),
