@@ -25,6 +25,7 @@ _SECTIONS = {
     "image-new": "images",
     "image-upload": "images",
     "job": "activity",
+    "audit-event": "audit",
 }
 
 

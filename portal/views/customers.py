@@ -8,14 +8,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.filters import CustomerFilters
-from portal.views.forms.places import CustomerForm, CustomerRenameForm
+from portal.views.forms.places import CustomerForm, CustomerRemoveForm, CustomerRenameForm
 from portal.views.lists import ListPage
 from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
 from tenants.models import Membership, Tenant
+from tenants.services.leaving import tenant_remove
 from tenants.services.tenants import tenant_create, tenant_rename
 
 
@@ -101,7 +103,10 @@ class CustomerPage(PageView):
                 "vms": vms_for_list(self.user).filter(tenant=tenant)[:30],
                 "vm_count": vms_for_list(self.user).filter(tenant=tenant).count(),
                 "jobs": jobs_for_list(self.user).filter(tenant=tenant)[:8],
+                "audited": events_of(self.user, tenant=tenant),
+                "audit_query": f"customer={tenant.slug}",
                 "rename": CustomerRenameForm(initial={"name": tenant.name}),
+                "remove": CustomerRemoveForm(customer=tenant),
                 "open_dialog": "",
                 **context,
             },
@@ -130,3 +135,19 @@ class CustomerRenameView(CustomerPage):
             else:
                 return redirect("customer", customer=tenant.slug)
         return self.customer_page(tenant, rename=form, open_dialog="rename", status=422)
+
+
+class CustomerRemoveView(CustomerPage):
+    permission = "tenant.manage"
+
+    def post(self, request: HttpRequest, customer: str) -> HttpResponse:
+        tenant = self.customer(customer)
+        form = CustomerRemoveForm(request.POST, customer=tenant)
+        if form.is_valid():
+            try:
+                tenant_remove(actor=self.actor, tenant=tenant)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("customers")
+        return self.customer_page(tenant, remove=form, open_dialog="remove", status=422)

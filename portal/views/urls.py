@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path, register_converter
 from portal.views import (
     account,
     activity,
+    audit,
     console,
     customers,
     dashboard,
@@ -48,6 +49,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("c/<slug:customer>/", customers.CustomerView.as_view(), name="customer"),
     path(
         "c/<slug:customer>/rename/", customers.CustomerRenameView.as_view(), name="customer-rename"
+    ),
+    path(
+        "c/<slug:customer>/remove/", customers.CustomerRemoveView.as_view(), name="customer-remove"
     ),
     path("sites/", sites.SitesView.as_view(), name="sites"),
     path("sites/new/", sites.SiteCreateView.as_view(), name="site-new"),
@@ -102,6 +106,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("activity/bulk/", activity.JobBulkView.as_view(), name="job-bulk"),
     path("activity/<uuid:job_id>/", activity.JobView.as_view(), name="job"),
     path("activity/<uuid:job_id>/cancel/", activity.JobCancelView.as_view(), name="job-cancel"),
+    path("audit/", audit.AuditView.as_view(), name="audit"),
+    path("audit/<uuid:audit_event_id>/", audit.AuditEventView.as_view(), name="audit-event"),
     path("views/", saved_views.SavedViewSaveView.as_view(), name="view-save"),
     path(
         "views/<uuid:view_id>/rename/",

@@ -16,6 +16,7 @@ from tenants.api.serializers import (
     TenantSerializer,
 )
 from tenants.models import Site, Tenant
+from tenants.services.leaving import tenant_remove
 from tenants.services.tenants import (
     site_change,
     site_create,
@@ -42,6 +43,7 @@ class TenantTreeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Tenant
         "retrieve": "tenant.view",
         "create": "tenant.manage",
         "partial_update": "tenant.manage",
+        "destroy": "tenant.manage",
     }
 
     @extend_schema(request=TenantCreateSerializer, responses={201: TenantSerializer})
@@ -59,6 +61,12 @@ class TenantTreeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Tenant
         return Response(
             TenantSerializer(tenant_rename(actor=self.actor, tenant=tenant, **data)).data
         )
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Delete a customer without customers, sites and hosts. Its events stay readable."""
+        tenant_remove(actor=self.actor, tenant=self.get_object())
+        return Response(status=204)
 
 
 class SiteFilter(filters.FilterSet):  # type: ignore[misc]

@@ -25,6 +25,7 @@ SIGNED_IN_ONLY = {
 CHANGING = {
     "customer-new": "tenant.manage",
     "customer-rename": "tenant.manage",
+    "customer-remove": "tenant.manage",
     "site-new": "site.manage",
     "site-change": "site.manage",
     "site-remove": "site.manage",

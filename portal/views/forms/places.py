@@ -66,6 +66,25 @@ class CustomerRenameForm(forms.Form):
     name = forms.CharField(label="New name", max_length=100)
 
 
+class CustomerRemoveForm(forms.Form):
+    """The name typed is the confirmation."""
+
+    prefix = "remove"
+    use_required_attribute = False
+
+    name = forms.CharField(label="Type the customer's name to confirm", max_length=100)
+
+    def __init__(self, *args: Any, customer: Tenant, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.customer = customer
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        if name != self.customer.name:
+            raise forms.ValidationError("This is not its name. Nothing was deleted.")
+        return name
+
+
 class SiteChangeForm(forms.Form):
     prefix = "change"
     use_required_attribute = False
