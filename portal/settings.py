@@ -17,6 +17,7 @@ DEBUG = CONFIG.debug
 
 BASALT_ORIGIN = CONFIG.origin
 BASALT_ALLOW_PRIVATE_IMAGE_URLS = CONFIG.allow_private_image_urls
+BASALT_ALLOW_PRIVATE_PROVIDER_URLS = CONFIG.allow_private_provider_urls
 BASALT_MAX_IMAGE_BYTES = CONFIG.max_image_bytes
 BASALT_JOB_DEADLINE_S = CONFIG.job_deadline_s
 BASALT_HOST_LEASE_S = CONFIG.host_lease_s

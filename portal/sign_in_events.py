@@ -14,8 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from tenants.gate import SIGNED_IN_AT
-from tenants.models import User
+from tenants.gate import PROVIDER_ASKED, SIGNED_IN_AT
+from tenants.models import IdentityProvider, User
 from tenants.scope import sign_in_scope
 from tenants.services.known_devices import device_remember, user_agent_family
 from tenants.services.sessions import sessions_end, sockets_close
@@ -36,7 +36,11 @@ def _session_began(request: HttpRequest, **_signal: Any) -> None:
     request.session[SIGNED_IN_AT] = time.time()
 
 
-def _signed_in(request: HttpRequest, response: HttpResponse, user: User, **_signal: Any) -> None:
+def _signed_in(request: HttpRequest, response: HttpResponse, user: User, **signal: Any) -> None:
+    login = signal.get("sociallogin")
+    if login is not None:
+        provider = IdentityProvider.objects.filter(pk=login.account.provider).first()
+        request.session[PROVIDER_ASKED] = bool(provider and provider.asks_second_factor)
     if device_remember(request, response, user):
         device_mail(user=user, request=request)
 

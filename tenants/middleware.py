@@ -72,7 +72,9 @@ class ScopeMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> None:
         """Pages of signing in look people up by their address, before anybody is known."""
-        if not request.user.is_authenticated and view.__module__.startswith("allauth."):
+        if request.user.is_authenticated:
+            return
+        if view.__module__.startswith("allauth.") or getattr(view, "signs_in", False):
             enter(sign_in_scope())
 
     @staticmethod
@@ -122,7 +124,9 @@ class SignInGateMiddleware:
             messages.error(request, closed.message)
             return _go(request, reverse("account_login"))
         ours = getattr(view, "view_class", None)
-        if view.__module__.startswith("allauth.") or getattr(ours, "before_gate", False):
+        if view.__module__.startswith("allauth.") or getattr(view, "signs_in", False):
+            return None
+        if getattr(ours, "before_gate", False):
             return None
         return _go(request, reverse("security"))
 
