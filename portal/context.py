@@ -25,6 +25,9 @@ _SECTIONS = {
     "image-new": "images",
     "image-upload": "images",
     "job": "activity",
+    "sign-in-policy": "sign-in-policies",
+    "identity-provider-new": "sign-in-policies",
+    "identity-provider": "sign-in-policies",
 }
 
 

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError, RuleError
-from tenants.models import IdentityProvider, IdentityProviderDomain, Role, Tenant
+from tenants.models import IdentityProvider, IdentityProviderDomain, Tenant
 from tenants.outgoing import PrivateAddressError, must_be_public, outgoing_session
 from tenants.scope import system_scope
 from tenants.sealing import seal
@@ -54,7 +54,7 @@ def identity_provider_create(
     *, actor: Actor, tenant: Tenant, kind: str, name: str, secret: str = "", **fields: Any
 ) -> IdentityProvider:
     """A provider of the tenant's people. It signs nobody in until it has a domain. Fields are
-    those of the model. Raises InvalidInputError, NameTakenError."""
+    those of the model, but `default_role`, an id. Raises InvalidInputError, NameTakenError."""
     provider = IdentityProvider(tenant=tenant, kind=kind, name=name.strip())
     _apply(provider, secret=secret, fields=fields)
     _save(provider)
@@ -162,19 +162,21 @@ def email_domain(email: str) -> str:
 
 
 def _apply(provider: IdentityProvider, *, secret: str, fields: dict[str, Any]) -> None:
+    roles = {role.id: role for role in roles_for(provider.tenant)}
+    wanted = fields.pop("default_role", provider.default_role_id)
+    if wanted is not None and wanted not in roles:
+        raise InvalidInputError(
+            "There is no such role, or it is not for here.", field="default_role"
+        )
+    provider.default_role = roles[wanted] if wanted else None
     for name, value in fields.items():
-        if name not in (*_SHOWN, "default_role"):
+        if name not in _SHOWN:
             raise TypeError(f"an identity provider has no {name} to set")
         setattr(provider, name, value.strip() if isinstance(value, str) else value)
     if secret:
         provider.sealed_secret = seal(secret)
-    role: Role | None = provider.default_role
-    if provider.makes_accounts and role is None:
+    if provider.makes_accounts and provider.default_role is None:
         raise InvalidInputError("Choose the role that new people get.", field="default_role")
-    if role is not None and role not in list(roles_for(provider.tenant)):
-        raise InvalidInputError(
-            "There is no such role, or it is not for here.", field="default_role"
-        )
     if provider.kind == IdentityProvider.Kind.OIDC:
         _check_oidc(provider)
     else:

@@ -57,6 +57,11 @@ CHANGING = {
     "image-upload": "image.manage",
     "image-retire": "image.manage",
     "job-cancel": "job.view",
+    "sign-in-policy": "policy.manage",
+    "identity-provider-new": "policy.manage",
+    "identity-provider": "policy.manage",
+    "identity-provider-domains": "policy.manage",
+    "identity-provider-remove": "policy.manage",
 }
 EVERY_PAGE = [
     (pattern.name, pattern.callback.view_class)
@@ -78,7 +83,12 @@ def test_every_page_declares_a_permission(name, view):
 def test_whatever_changes_something_needs_more_than_seeing_it(name, view):
     if hasattr(view, "post") and name not in SIGNED_IN_ONLY:
         assert view.permission == CHANGING[name]
-    elif name not in SIGNED_IN_ONLY | {"console", "vm-new", "join-token"}:
+    elif name not in SIGNED_IN_ONLY | {
+        "console",
+        "vm-new",
+        "join-token",
+        "sign-in-policies",
+    }:
         assert view.permission.endswith(".view")
 
 
