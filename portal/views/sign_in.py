@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from portal.views.base import PageView, tell_form
-from portal.views.forms.sign_in import DomainsForm, PolicyForm, ProviderForm
+from portal.views.forms.sign_in import DomainsForm, PolicyForm, ProviderForm, ProviderRemoveForm
 from tenants.errors import RuleError
 from tenants.models import IdentityProvider, SignInPolicy, Tenant
 from tenants.services.identity_providers import (
@@ -160,6 +160,7 @@ class ProviderView(SignInPage):
             "kind": provider.kind,
             "form": ProviderForm(kind=provider.kind, tenant=tenant, provider=provider),
             "domains": DomainsForm(initial={"domains": domains}),
+            "remove": ProviderRemoveForm(provider=provider),
             "callback": self._callback(provider),
             "here": reverse("identity-provider", args=[tenant.slug, provider.id]),
         }
@@ -196,15 +197,19 @@ class ProviderDomainsView(ProviderView):
         return redirect("identity-provider", customer=customer, provider_id=provider_id)
 
 
-class ProviderRemoveView(SignInPage):
+class ProviderRemoveView(ProviderView):
     permission = "policy.manage"
+    http_method_names = ["post"]
 
     def post(self, request: HttpRequest, customer: str, provider_id: uuid.UUID) -> HttpResponse:
         provider = self.provider(self.tenant(customer), provider_id)
+        form = ProviderRemoveForm(request.POST, provider=provider)
+        if not form.is_valid():
+            return self.shown(provider, remove=form, open_dialog="remove", status=422)
 
         def remove() -> str:
             identity_provider_remove(actor=self.actor, provider=provider)
-            return f"Nobody signs in with {provider.name} any more."
+            return f"Nobody signs in with {form.cleaned_data['name']} any more."
 
         self.attempt(remove)
         return redirect("sign-in-policy", customer=customer)

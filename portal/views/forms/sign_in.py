@@ -124,3 +124,22 @@ class DomainsForm(forms.Form):
     def clean_domains(self) -> list[str]:
         text: str = self.cleaned_data["domains"]
         return text.split()
+
+
+class ProviderRemoveForm(forms.Form):
+    """The name typed is the confirmation."""
+
+    prefix = "remove"
+    use_required_attribute = False
+
+    name = forms.CharField(label="Type the provider's name to confirm", max_length=100)
+
+    def __init__(self, *arguments: Any, provider: IdentityProvider, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.provider = provider
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        if name != self.provider.name:
+            raise forms.ValidationError("This is not the provider's name.")
+        return name
