@@ -28,6 +28,8 @@ class PortalConfig(BaseSettings):
     """Django's secret key; without it, the one kept in DATA/secret_key."""
     debug: bool = False
     email_url: str = "console://"
+    email_from: str = ""
+    """Who mails of the portal are from; empty: basalt@ and the host name of `origin`."""
     allow_private_image_urls: bool = False
     """Let images come from private addresses: for a mirror inside the portal's network."""
     max_image_bytes: int = 64 * 1024**3

@@ -231,6 +231,7 @@ EMAIL_HOST_USER = _email.username or ""
 EMAIL_HOST_PASSWORD = _email.password or ""
 EMAIL_USE_TLS = _email.scheme == "smtp+tls"
 EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = CONFIG.email_from or f"Basalt <basalt@{_origin.hostname or 'localhost'}>"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
