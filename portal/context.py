@@ -26,7 +26,16 @@ _SECTIONS = {
     "image-upload": "images",
     "job": "activity",
     "audit-event": "audit",
+    "sign-in-policy": "sign-in-policies",
+    "identity-provider-new": "sign-in-policies",
+    "identity-provider": "sign-in-policies",
 }
+
+# Name of the page, words, icon, and the permission that shows it.
+_ADMINISTRATION = (
+    ("audit", "Audit", "history", "audit.view"),
+    ("sign-in-policies", "Sign-in policy", "lock", "policy.manage"),
+)
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -40,8 +49,14 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
             return frozenset()
         return Membership.objects.permissions_of(request.user)
 
+    may_anywhere = SimpleLazyObject(may)
+
+    def administration() -> list[tuple[str, str, str]]:
+        return [entry[:3] for entry in _ADMINISTRATION if entry[3] in may_anywhere]
+
     return {
         "current_page": page,
         "section": _SECTIONS.get(page or "", page),
-        "may_anywhere": SimpleLazyObject(may),
+        "may_anywhere": may_anywhere,
+        "administration": SimpleLazyObject(administration),
     }

@@ -14,6 +14,12 @@ from hypervisors.api.views import (
 )
 from portal.api.views import not_found
 from tenants.api.audit import AuditViewSet
+from tenants.api.sign_in_views import (
+    IdentityProviderViewSet,
+    ProviderDomainsViewSet,
+    SignInViewSet,
+    TenantProviderViewSet,
+)
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
@@ -56,6 +62,28 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/screen/",
         VmScreenViewSet.as_view({"post": "create"}),
         name="api-vm-screen",
+    ),
+    path(
+        "tenants/<str:pk>/sign-in/",
+        SignInViewSet.as_view({"get": "retrieve", "put": "update"}),
+        name="api-tenant-sign-in",
+    ),
+    path(
+        "tenants/<str:pk>/identity-providers/",
+        TenantProviderViewSet.as_view({"post": "create"}),
+        name="api-tenant-identity-providers",
+    ),
+    path(
+        "identity-providers/<str:pk>/",
+        IdentityProviderViewSet.as_view(
+            {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+        ),
+        name="api-identity-provider",
+    ),
+    path(
+        "identity-providers/<str:pk>/domains/",
+        ProviderDomainsViewSet.as_view({"put": "update"}),
+        name="api-identity-provider-domains",
     ),
     *router.urls,
     re_path("", not_found, name="api-not-found"),

@@ -13,6 +13,14 @@ from tenants.models.idempotency import IdempotentAnswer
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
+from tenants.models.sign_in import (
+    IdentityProvider,
+    IdentityProviderDomain,
+    KnownDevice,
+    MfaFor,
+    SignInMethod,
+    SignInPolicy,
+)
 from tenants.models.site import Site
 from tenants.models.tenant import Tenant
 from tenants.models.tenant_set import TenantSet
@@ -27,9 +35,15 @@ __all__ = [
     "AuditVerification",
     "DeletedTenant",
     "IdempotentAnswer",
+    "IdentityProvider",
+    "IdentityProviderDomain",
+    "KnownDevice",
     "Membership",
+    "MfaFor",
     "Role",
     "SavedView",
+    "SignInMethod",
+    "SignInPolicy",
     "Site",
     "Tenant",
     "TenantOwnedModel",

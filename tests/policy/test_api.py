@@ -23,6 +23,7 @@ from tests.factories import (
     SSH_KEY,
     CustomerFactory,
     HypervisorFactory,
+    IdentityProviderFactory,
     ImageFactory,
     ImageVersionFactory,
     JobFactory,
@@ -111,6 +112,7 @@ class World:
         self.site = SiteFactory(tenant=self.tenant)
         self.hypervisor = HypervisorFactory(site=self.site)
         self.join_token = JoinTokenFactory(site=self.site)
+        self.identity_provider = IdentityProviderFactory(tenant=self.tenant)
         self.network = NetworkFactory(hypervisor=self.hypervisor)
         self.image = ImageVersionFactory(image=ImageFactory(tenant=self.tenant)).image
         self.vm = VirtualMachineFactory(hypervisor=self.hypervisor, network=self.network)

@@ -7,6 +7,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.views import View
 
+from portal.views import sign_in_urls
 from portal.views import urls as pages
 from portal.views.base import SIGNED_IN, PageView
 from tenants.permissions import PERMISSIONS
@@ -17,6 +18,11 @@ SIGNED_IN_ONLY = {
     "account",
     "token-new",
     "token-revoke",
+    "security",
+    "session-end",
+    "sessions-end",
+    "mfa_index",
+    "mfa_list_webauthn",
     "view-save",
     "view-rename",
     "view-default",
@@ -53,8 +59,16 @@ CHANGING = {
     "image-version": "image.manage",
     "image-retire": "image.manage",
     "job-cancel": "job.view",
+    "sign-in-policy": "policy.manage",
+    "identity-provider-new": "policy.manage",
+    "identity-provider": "policy.manage",
+    "identity-provider-domains": "policy.manage",
+    "identity-provider-remove": "policy.manage",
 }
-EVERY_PAGE = [(pattern.name, pattern.callback.view_class) for pattern in pages.urlpatterns]
+EVERY_PAGE = [
+    (pattern.name, pattern.callback.view_class)
+    for pattern in [*pages.urlpatterns, *sign_in_urls.urlpatterns]
+]
 
 
 @pytest.mark.parametrize(("name", "view"), EVERY_PAGE)
@@ -71,7 +85,12 @@ def test_every_page_declares_a_permission(name, view):
 def test_whatever_changes_something_needs_more_than_seeing_it(name, view):
     if hasattr(view, "post") and name not in SIGNED_IN_ONLY:
         assert view.permission == CHANGING[name]
-    elif name not in SIGNED_IN_ONLY | {"console", "vm-new", "join-token"}:
+    elif name not in SIGNED_IN_ONLY | {
+        "console",
+        "vm-new",
+        "join-token",
+        "sign-in-policies",
+    }:
         assert view.permission.endswith(".view")
 
 

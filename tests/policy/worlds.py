@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
@@ -27,6 +30,8 @@ from tenants.models import (
     AuditVerification,
     DeletedTenant,
     IdempotentAnswer,
+    IdentityProviderDomain,
+    KnownDevice,
     Role,
     SavedView,
     Tenant,
@@ -37,12 +42,14 @@ from tenants.services.people import api_token_create
 from tests.factories import (
     CustomerFactory,
     HypervisorFactory,
+    IdentityProviderFactory,
     ImageFactory,
     ImageVersionFactory,
     JobFactory,
     MembershipFactory,
     MspFactory,
     NetworkFactory,
+    SignInPolicyFactory,
     SiteFactory,
     UserFactory,
     VirtualMachineFactory,
@@ -104,7 +111,8 @@ def nobody() -> World:
     """As a tenant's, but nothing of it is in the database."""
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
-        "user api_token membership role audit_event saved_view"
+        "user api_token membership role audit_event saved_view sign_in_policy "
+        "identity_provider domain"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -208,6 +216,7 @@ def _world(digits: int, tenant: Tenant) -> World:
     # As a commit would: the event gets its place in the chain.
     connection.check_constraints()
     _grant(user, vm)
+    policy, provider, domain = _sign_in(digits, tenant, user)
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}
     HostUsage.objects.create(hypervisor=host, **busy)
     VmUsage.objects.create(vm=vm, **busy)
@@ -217,10 +226,26 @@ def _world(digits: int, tenant: Tenant) -> World:
         "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "role": role, "audit_event": event,
-        "saved_view": view,
+        "saved_view": view, "sign_in_policy": policy, "identity_provider": provider,
+        "domain": domain,
     }  # fmt: skip
     ids = {kind: str(row.pk) for kind, row in rows.items()}
     return World(digits, ids, tenant.slug, site.slug, host.name, vm.name, secret)
+
+
+def _sign_in(digits: int, tenant: Tenant, user: User) -> tuple[Any, Any, Any]:
+    """How one signs in to this world: its policy, which asks nothing, and what a person has."""
+    mine = word(digits)
+    policy = SignInPolicyFactory(tenant=tenant, id=ident(digits))
+    provider = IdentityProviderFactory(tenant=tenant, id=ident(digits), name=f"idp-{mine}")
+    domain = IdentityProviderDomain.objects.create(
+        tenant=tenant, provider=provider, id=ident(digits), domain=f"{mine}.example"
+    )
+    KnownDevice.objects.create(user=user, hash=mine, family=mine)
+    Authenticator.objects.create(user=user, type="recovery_codes", data={"seed": mine})
+    UserSession.objects.create(user=user, session_key=mine, user_agent=mine, ip="192.0.2.1")
+    SocialAccount.objects.create(user=user, provider=str(provider.id), uid=mine)
+    return policy, provider, domain
 
 
 def _grant(user: User, vm: Any) -> None:
