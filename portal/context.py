@@ -25,6 +25,10 @@ _SECTIONS = {
     "image-new": "images",
     "image-upload": "images",
     "job": "activity",
+    "person": "people",
+    "person-leave": "people",
+    "invitation-new": "invitations",
+    "invitation-renew": "invitations",
 }
 
 

@@ -203,6 +203,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
 
+DEFAULT_FROM_EMAIL = CONFIG.email_from or f"Basalt <basalt@{_origin.hostname or 'localhost'}>"
 _email = urlsplit(CONFIG.email_url)
 EMAIL_BACKEND = (
     "django.core.mail.backends.smtp.EmailBackend"
@@ -214,6 +215,7 @@ EMAIL_PORT = _email.port or 25
 EMAIL_HOST_USER = _email.username or ""
 EMAIL_HOST_PASSWORD = _email.password or ""
 EMAIL_USE_TLS = _email.scheme == "smtp+tls"
+EMAIL_TIMEOUT = 10
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

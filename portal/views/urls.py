@@ -12,6 +12,9 @@ from portal.views import (
     hosts_bulk,
     images,
     images_bulk,
+    invitations,
+    invited,
+    people,
     saved_views,
     search,
     sites,
@@ -42,6 +45,7 @@ _SITE = "c/<slug:customer>/sites/<slug:site>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", dashboard.DashboardView.as_view(), name="dashboard"),
+    path("invited/<str:secret>/", invited.InvitedView.as_view(), name="invitation-accept"),
     path("search/", search.SearchView.as_view(), name="search"),
     path("customers/", customers.CustomersView.as_view(), name="customers"),
     path("customers/new/", customers.CustomerCreateView.as_view(), name="customer-new"),
@@ -97,6 +101,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("activity/bulk/", activity.JobBulkView.as_view(), name="job-bulk"),
     path("activity/<uuid:job_id>/", activity.JobView.as_view(), name="job"),
     path("activity/<uuid:job_id>/cancel/", activity.JobCancelView.as_view(), name="job-cancel"),
+    path("people/", people.PeopleView.as_view(), name="people"),
+    path("people/<uuid:person_id>/", people.PersonView.as_view(), name="person"),
+    path("invitations/", invitations.InvitationsView.as_view(), name="invitations"),
+    path("invitations/new/", invitations.InvitationCreateView.as_view(), name="invitation-new"),
+    path(
+        "invitations/<uuid:invitation_id>/renew/",
+        invitations.InvitationRenewView.as_view(),
+        name="invitation-renew",
+    ),
+    path(
+        "invitations/<uuid:invitation_id>/revoke/",
+        invitations.InvitationRevokeView.as_view(),
+        name="invitation-revoke",
+    ),
     path("views/", saved_views.SavedViewSaveView.as_view(), name="view-save"),
     path(
         "views/<uuid:view_id>/rename/",

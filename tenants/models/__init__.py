@@ -3,6 +3,7 @@
 from tenants.models.api_token import ApiToken
 from tenants.models.audit import AuditEvent
 from tenants.models.idempotency import IdempotentAnswer
+from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
@@ -15,6 +16,7 @@ __all__ = [
     "ApiToken",
     "AuditEvent",
     "IdempotentAnswer",
+    "Invitation",
     "Membership",
     "Role",
     "SavedView",

@@ -35,6 +35,7 @@ _SEGMENTS = {
     "tenants": "tenant", "sites": "site", "hypervisors": "hypervisor", "networks": "network",
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
+    "invitations": "invitation",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 

@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.views import View
 
 from portal.views import urls as pages
-from portal.views.base import SIGNED_IN, PageView
+from portal.views.base import ANYBODY, SIGNED_IN, PageView
 from tenants.permissions import PERMISSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,8 @@ SIGNED_IN_ONLY = {
     "view-default",
     "view-delete",
 }
+# Opened by a secret in their address.
+BY_SECRET = {"invitation-accept"}
 CHANGING = {
     "customer-new": "tenant.manage",
     "customer-rename": "tenant.manage",
@@ -51,6 +53,9 @@ CHANGING = {
     "image-upload": "image.manage",
     "image-retire": "image.manage",
     "job-cancel": "job.view",
+    "invitation-new": "user.manage",
+    "invitation-renew": "user.manage",
+    "invitation-revoke": "user.manage",
 }
 EVERY_PAGE = [(pattern.name, pattern.callback.view_class) for pattern in pages.urlpatterns]
 
@@ -61,13 +66,17 @@ def test_every_page_declares_a_permission(name, view):
     declared = view.permission
     if declared == SIGNED_IN:
         assert name in SIGNED_IN_ONLY
+    elif declared == ANYBODY:
+        assert name in BY_SECRET
     else:
         assert declared in PERMISSIONS
 
 
 @pytest.mark.parametrize(("name", "view"), EVERY_PAGE)
 def test_whatever_changes_something_needs_more_than_seeing_it(name, view):
-    if hasattr(view, "post") and name not in SIGNED_IN_ONLY:
+    if name in BY_SECRET:
+        assert view.permission == ANYBODY
+    elif hasattr(view, "post") and name not in SIGNED_IN_ONLY:
         assert view.permission == CHANGING[name]
     elif name not in SIGNED_IN_ONLY | {"console", "vm-new", "join-token"}:
         assert view.permission.endswith(".view")

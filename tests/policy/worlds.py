@@ -20,7 +20,15 @@ from django.utils import timezone
 from consoles.models import ConsoleTicket
 from hypervisors.models import HostUsage, JobEvent, JoinToken
 from hypervisors.models.usage import MINUTE
-from tenants.models import AuditEvent, IdempotentAnswer, Role, SavedView, Tenant, User
+from tenants.models import (
+    AuditEvent,
+    IdempotentAnswer,
+    Invitation,
+    Role,
+    SavedView,
+    Tenant,
+    User,
+)
 from tenants.permissions import BUILT_IN_ROLES
 from tenants.services.people import api_token_create
 from tests.factories import (
@@ -93,7 +101,8 @@ def nobody() -> World:
     """As a tenant's, but nothing of it is in the database."""
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
-        "user api_token membership role audit_event saved_view"
+        "user api_token membership role audit_event saved_view "
+        "invitation"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -192,13 +201,17 @@ def _world(digits: int, tenant: Tenant) -> World:
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}
     HostUsage.objects.create(hypervisor=host, **busy)
     VmUsage.objects.create(vm=vm, **busy)
+    invitation = Invitation.objects.create(
+        tenant=tenant, id=ident(digits), email=f"i@{mine}.example", role=role, invited_by=user,
+        hash=hashlib.sha256(secret.encode()).hexdigest(), expires_at=soon,
+    )  # fmt: skip
     view = SavedView.objects.create(user=user, list_name="vms", name=f"w-{mine}", id=ident(digits))
     rows = {
         "tenant": tenant, "site": site, "hypervisor": host, "network": network, "image": image,
         "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "role": role, "audit_event": event,
-        "saved_view": view,
+        "saved_view": view, "invitation": invitation,
     }  # fmt: skip
     ids = {kind: str(row.pk) for kind, row in rows.items()}
     return World(digits, ids, tenant.slug, site.slug, host.name, vm.name, secret)

@@ -1,0 +1,35 @@
+"""Reads about people, each in a fixed number of queries. What a viewer may not see of somebody,
+their memberships elsewhere above all, is in none of them."""
+
+from django.db.models import DateTimeField, Exists, Max, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Greatest
+
+from tenants.models import ApiToken, Membership, User
+
+
+def memberships_seen(viewer: User) -> "QuerySet[Membership]":
+    """Memberships within the viewer's reach, by tenant and role; ended ones too."""
+    seen = Membership.objects.allowed(viewer, "user.view").select_related("tenant", "role")
+    return seen.order_by("tenant__name", "role__name", "id")
+
+
+def people_for_list(viewer: User, permission: str = "user.view") -> "QuerySet[User]":
+    """People with `is_here`, `last_seen`, and `seen_memberships`: `memberships_seen`."""
+    seen = Membership.objects.allowed(viewer, "user.view").filter(user=OuterRef("pk"))
+    used = ApiToken.objects.filter(user=OuterRef("pk")).order_by().values("user")
+    return (
+        User.objects.allowed(viewer, permission)
+        .annotate(
+            is_here=Exists(seen.current().filter(user__is_active=True)),
+            last_seen=Greatest(
+                "last_login",
+                Subquery(
+                    used.annotate(at=Max("last_used_at")).values("at"),
+                    output_field=DateTimeField(),
+                ),
+            ),
+        )
+        .prefetch_related(
+            Prefetch("memberships", memberships_seen(viewer), to_attr="seen_memberships")
+        )
+    )
