@@ -27,10 +27,13 @@ from consoles.streams import (
 from hypervisors.services.jobs import host_group
 from hypervisors.services.signatures import RequestRefusedError, signed_stream
 from hypervisors.sockets import Socket, in_database
+from tenants.services.sessions import session_group
 
 log = structlog.get_logger("consoles")
 
 _FINISH_S = 2.0
+
+SIGNED_OUT = 4401
 
 MAX_FRAME_BYTES = 1024 * 1024
 """Neither end sends longer frames: noVNC's and the agent's are far shorter."""
@@ -75,8 +78,10 @@ class ConsoleConsumer(ConsoleSocket):
     """The browser's end: a ticket in the path opens it."""
 
     dial_back_s: ClassVar[float] = 15.0
+    session_group = ""
 
     async def connect(self) -> None:
+        await self._join_session()
         offered = self.scope.get("subprotocols") or []
         # noVNC may offer "binary", and closes when an offer is not taken up.
         await self.accept(subprotocol="binary" if "binary" in offered else None)
@@ -94,6 +99,20 @@ class ConsoleConsumer(ConsoleSocket):
             await self.end(TIMED_OUT, "Too many consoles are being opened. Try again in a minute.")
             return
         self.pump = asyncio.create_task(self._run(ticket, self.stream))
+
+    async def _join_session(self) -> None:
+        """Hear when the session that this socket was opened with ends."""
+        session = self.scope.get("session")
+        if session is not None and session.session_key:
+            self.session_group = session_group(session.session_key)
+            await self.channel_layer.group_add(self.session_group, self.channel_name)
+
+    async def session_ended(self, _event: dict[str, Any]) -> None:
+        """From tenants.services.sessions: whoever opened this was signed out."""
+        if self.stream is not None:
+            await self.stream.close(SIGNED_OUT, "You were signed out.")
+        else:
+            await self.end(SIGNED_OUT, "You were signed out.")
 
     async def _run(self, ticket: ConsoleTicket, stream: Stream) -> None:
         try:
@@ -132,6 +151,8 @@ class ConsoleConsumer(ConsoleSocket):
             await self.stream.close(HOST_REFUSED, message["message"])
 
     async def cleanup(self) -> None:
+        if self.session_group:
+            await self.channel_layer.group_discard(self.session_group, self.channel_name)
         await self.finish(1000, "The console was closed in the browser.")
 
 

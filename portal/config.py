@@ -35,6 +35,11 @@ class PortalConfig(BaseSettings):
     allow_private_image_urls: bool = False
     """Let images come from private addresses: for a mirror inside the portal's network."""
     max_image_bytes: int = 64 * 1024**3
+    breached_passwords_url: str = ""
+    """Where new passwords are looked up among breached ones, such as
+    https://api.pwnedpasswords.com/range/; empty: among the built-in 20,000 alone."""
+    allow_private_provider_urls: bool = False
+    """Let identity providers be at private addresses: for a directory inside the network."""
     job_deadline_s: int = 3600
     host_lease_s: int = 60
     """A host that has said nothing for this long is shown as offline."""

@@ -12,6 +12,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from tenants.models import Tenant, User
 from tenants.scope import scope_of, sign_in_scope
 from tenants.services.live import live_missed, tenant_group
+from tenants.services.sessions import session_group, session_open
 
 RECHECK_S = 60.0
 """How long somebody who lost a membership may still hear that something changed."""
@@ -25,6 +26,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         self.joined: set[str] = set()
         self.recheck: asyncio.Task[None] | None = None
+        self.session_group = ""
         if not self.scope["user"].is_authenticated:
             # Accepted first, so that the browser is told the code and not just a failure.
             await self.accept()
@@ -32,7 +34,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             return
         # Accepted when all is followed: from "open" on, the page misses nothing. Whatever was
         # told since the page was made, it hears of now.
-        await self._follow()
+        self.session_group = session_group(self.scope["session"].session_key)
+        await self.channel_layer.group_add(self.session_group, self.channel_name)
+        # After the group is joined: a session that ended before that is seen to be gone.
+        if not await self._follow():
+            await self.accept()
+            await self.close(code=SIGNED_OUT)
+            return
         await self.accept()
         if await database_sync_to_async(live_missed)(self.joined, since=self._page_made_at()):
             await self.send_json({"kind": "missed", "id": None})
@@ -43,7 +51,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.recheck.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self.recheck
-        for group in self.joined:
+        for group in filter(None, [*self.joined, self.session_group]):
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive(self, text_data: Any = None, bytes_data: Any = None, **_: Any) -> None:
@@ -52,6 +60,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def live_changed(self, event: dict[str, Any]) -> None:
         """From `tenants.services.live.live_publish`."""
         await self.send_json({"kind": event["kind"], "id": event["id"]})
+
+    async def session_ended(self, _event: dict[str, Any]) -> None:
+        """From `tenants.services.sessions.sockets_close`."""
+        await self.close(code=SIGNED_OUT)
 
     def _page_made_at(self) -> float:
         """`?since=` of the socket's address, in seconds of the epoch; now, where it is not one."""
@@ -70,7 +82,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _follow(self) -> bool:
         """Join and leave groups until they are those of the tenants the person may see now.
-        False when the account is closed."""
+        False when the account is closed, the session has ended, or a policy wants more."""
         groups = await self._groups()
         if groups is None:
             return False
@@ -85,8 +97,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     def _groups(self) -> set[str] | None:
         with sign_in_scope():
             user = User.objects.filter(pk=self.scope["user"].pk, is_active=True).first()
-        if user is None:
-            return None
+            if user is None or not session_open(self.scope["session"], user):
+                return None
         # Found anew each time: what the person reaches may have changed.
         with scope_of(user):
             tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)

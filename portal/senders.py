@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from rest_framework.exceptions import AuthenticationFailed
 
 from tenants.api.authentication import TokenAuthentication
+from tenants.gate import gate_closed
 from tenants.models import Tenant, User
 from tenants.scope import NOTHING, scope_of, sign_in_scope
 
@@ -56,4 +57,6 @@ def _by_session(request: HttpRequest, cookies: str) -> User | AnonymousUser:
     engine = import_module(settings.SESSION_ENGINE)
     request.session = engine.SessionStore(morsel.value if morsel else None)
     user: User | AnonymousUser = get_user(request)
+    if isinstance(user, User) and gate_closed(user, request.session) is not None:
+        return AnonymousUser()
     return user

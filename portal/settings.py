@@ -17,6 +17,7 @@ DEBUG = CONFIG.debug
 
 BASALT_ORIGIN = CONFIG.origin
 BASALT_ALLOW_PRIVATE_IMAGE_URLS = CONFIG.allow_private_image_urls
+BASALT_ALLOW_PRIVATE_PROVIDER_URLS = CONFIG.allow_private_provider_urls
 BASALT_MAX_IMAGE_BYTES = CONFIG.max_image_bytes
 BASALT_JOB_DEADLINE_S = CONFIG.job_deadline_s
 BASALT_HOST_LEASE_S = CONFIG.host_lease_s
@@ -41,8 +42,16 @@ ALLOWED_HOSTS += CONFIG.extra_hosts
 CSRF_TRUSTED_ORIGINS = [BASALT_ORIGIN]
 _secure = _origin.scheme == "https"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
-SESSION_COOKIE_HTTPONLY = True
+# Browsers take a cookie of such a name only from this very host, over TLS (RFC 6265bis, 4.1.3).
+_host_prefix = "__Host-" if _secure else ""
+SESSION_COOKIE_NAME = f"{_host_prefix}sessionid"
+CSRF_COOKIE_NAME = f"{_host_prefix}csrftoken"
+BASALT_DEVICE_COOKIE_NAME = f"{_host_prefix}device"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+# Not "Strict": a link in a mail would lead to the sign-in page, and providers send people back.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _secure
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _secure else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -65,6 +74,11 @@ INSTALLED_APPS = [
     "guardian",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
+    "allauth.usersessions",
     "csp",
     "tenants",
     "hypervisors",
@@ -83,6 +97,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "tenants.middleware.ScopeMiddleware",
+    "tenants.middleware.SignInGateMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -191,17 +206,18 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+if CONFIG.breached_passwords_url:
+    AUTH_PASSWORD_VALIDATORS += [
+        {
+            "NAME": "portal.breached_passwords.BreachedPasswordValidator",
+            "OPTIONS": {"url": CONFIG.breached_passwords_url},
+        }
+    ]
 ANONYMOUS_USER_NAME = None
 GUARDIAN_MONKEY_PATCH_USER = False
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
-ACCOUNT_ADAPTER = "portal.adapters.AccountAdapter"
-ACCOUNT_LOGIN_METHODS = {"email"}
-ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_LOGOUT_ON_GET = False
-ACCOUNT_SESSION_REMEMBER = True
+from portal.sign_in_settings import *  # noqa: E402, F403
 
 DEFAULT_FROM_EMAIL = CONFIG.email_from or f"Basalt <basalt@{_origin.hostname or 'localhost'}>"
 _email = urlsplit(CONFIG.email_url)
@@ -215,7 +231,6 @@ EMAIL_PORT = _email.port or 25
 EMAIL_HOST_USER = _email.username or ""
 EMAIL_HOST_PASSWORD = _email.password or ""
 EMAIL_USE_TLS = _email.scheme == "smtp+tls"
-EMAIL_TIMEOUT = 10
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

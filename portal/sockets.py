@@ -3,8 +3,11 @@
 from typing import Any
 
 from channels.auth import AuthMiddleware
+from channels.db import database_sync_to_async
 from channels.sessions import CookieMiddleware, SessionMiddleware
+from django.contrib.auth.models import AnonymousUser
 
+from tenants.gate import gate_closed
 from tenants.scope import NOTHING, sign_in_scope
 
 
@@ -21,11 +24,19 @@ class Scopeless:
 
 
 class _SignedIn(AuthMiddleware):  # type: ignore[misc]
-    """Who is signed in, found in the narrow scope that is made for it."""
+    """Who is signed in, found in the narrow scope that is made for it. Whom a sign-in policy
+    keeps from working is nobody here."""
 
     async def resolve_scope(self, scope: Any) -> None:
         with sign_in_scope():
             await super().resolve_scope(scope)
+            if await database_sync_to_async(_kept_out)(scope):
+                scope["user"] = AnonymousUser()
+
+
+def _kept_out(scope: Any) -> bool:
+    user, session = scope["user"], scope["session"]
+    return user.is_authenticated and gate_closed(user, session) is not None
 
 
 def signed_in(application: Any) -> Any:

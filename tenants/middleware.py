@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib import messages
+from django.contrib.auth import logout
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
+from django_htmx.http import HttpResponseClientRedirect
 
 from tenants.actor import Actor
+from tenants.gate import gate_closed
 from tenants.scope import (
     NOTHING,
     bound_async_iterator,
@@ -18,6 +24,7 @@ from tenants.scope import (
     scope_of,
     sign_in_scope,
 )
+from tenants.services.sessions import session_seen
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -65,7 +72,9 @@ class ScopeMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, *_arguments: Any) -> None:
         """Pages of signing in look people up by their address, before anybody is known."""
-        if not request.user.is_authenticated and view.__module__.startswith("allauth."):
+        if request.user.is_authenticated:
+            return
+        if view.__module__.startswith("allauth.") or getattr(view, "signs_in", False):
             enter(sign_in_scope())
 
     @staticmethod
@@ -90,3 +99,39 @@ class ActorMiddleware:
         else:
             timezone.deactivate()
         return self.get_response(request)
+
+
+class SignInGateMiddleware:
+    """After ScopeMiddleware. Pages that must work before the gate is open say so: allauth's, and
+    views with `before_gate = True`."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, *_rest: Any) -> HttpResponse | None:
+        # The API's own authentication asks: there it may be a token instead.
+        if not request.user.is_authenticated or hasattr(view, "cls"):
+            return None
+        session_seen(request)
+        closed = gate_closed(request.user, request.session)
+        if closed is None:
+            return None
+        if closed.ends_session:
+            logout(request)
+            messages.error(request, closed.message)
+            return _go(request, reverse("account_login"))
+        ours = getattr(view, "view_class", None)
+        if view.__module__.startswith("allauth.") or getattr(view, "signs_in", False):
+            return None
+        if getattr(ours, "before_gate", False):
+            return None
+        return _go(request, reverse("security"))
+
+
+def _go(request: HttpRequest, address: str) -> HttpResponse:
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponseClientRedirect(address)
+    return redirect(address)

@@ -28,6 +28,7 @@ PERMISSIONS = MappingProxyType(
         "user.view": "See people",
         "user.manage": "Invite and remove people",
         "audit.view": "See the audit log",
+        "policy.manage": "Say how people sign in: policy and identity providers",
     }
 )
 
@@ -47,7 +48,7 @@ BUILT_IN_ROLES = MappingProxyType(
         "msp-read-only": ("MSP read-only", _VIEW),
         "customer-administrator": (
             "Customer administrator",
-            _VIEW | _VM_ALL | {"network.manage", "image.manage", "user.manage"},
+            _VIEW | _VM_ALL | {"network.manage", "image.manage", "user.manage", "policy.manage"},
         ),
         "customer-operator": ("Customer operator", (_VIEW - {"audit.view"}) | _VM_USE),
         "customer-viewer": ("Customer viewer", _VIEW - {"audit.view", "user.view"}),

@@ -250,6 +250,13 @@ class PersonWall(Wall):
         return Rules(read=rule, write=rule)
 
 
+class ClosedWall(Wall):
+    """A library's table that stays empty here: for the portal itself alone."""
+
+    def rules(self) -> Rules:
+        return Rules(read=_SYSTEM, write=_SYSTEM)
+
+
 class AccountWall(Wall):
     """The accounts: one's own, and to read those of people with a membership in the scope. They
     are made and closed by signing in and by the portal itself, never from inside a tenant."""

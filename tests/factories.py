@@ -12,7 +12,7 @@ from factory.django import DjangoModelFactory
 
 from agent.protocol import VERSION, generate_seal_key, generate_sign_key
 from hypervisors.models import Hypervisor, Job, JoinToken, Network
-from tenants.models import Membership, Role, Site, Tenant, User
+from tenants.models import IdentityProvider, Membership, Role, SignInPolicy, Site, Tenant, User
 from tenants.services.roles import built_in_roles_sync
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 
@@ -268,3 +268,21 @@ class JobFactory(DjangoModelFactory[Job]):
         lambda job: job.requested_by.email if getattr(job, "requested_by", None) else ""
     )
     deadline = factory.LazyFunction(lambda: timezone.now() + timedelta(hours=1))
+
+
+class SignInPolicyFactory(DjangoModelFactory[SignInPolicy]):
+    class Meta:
+        model = SignInPolicy
+
+    tenant = factory.SubFactory(MspFactory)
+
+
+class IdentityProviderFactory(DjangoModelFactory[IdentityProvider]):
+    class Meta:
+        model = IdentityProvider
+
+    tenant = factory.SubFactory(CustomerFactory, parent=factory.SubFactory(MspFactory))
+    kind = IdentityProvider.Kind.OIDC
+    name = factory.Sequence(lambda n: f"Directory {n}")
+    issuer = "https://id.example.com"
+    client_id = "basalt"

@@ -1,5 +1,6 @@
 """Tags and filters of the pages. Everything they are given is escaped."""
 
+import json
 import re
 from contextlib import suppress
 from datetime import datetime
@@ -186,6 +187,12 @@ def percent_of(part: float | None, whole: float | None) -> int:
 def fullness(percent: int) -> str:
     """The colour of a bar this full."""
     return "bad" if percent >= 92 else "warn" if percent >= 80 else ""
+
+
+@register.filter(name="json")
+def as_json(value: Any) -> str:
+    """JSON for a data attribute. Escaped as all text is."""
+    return json.dumps(value)
 
 
 @register.filter

@@ -3,13 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth import logout
 from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from tenants.gate import gate_closed
 from tenants.models import ApiToken, User
 from tenants.models.api_token import token_hash
 
@@ -47,7 +49,19 @@ class TokenAuthentication(BaseAuthentication):
 
 
 class BrowserAuthentication(SessionAuthentication):
-    """The session of the pages, with CSRF checked."""
+    """The session of the pages, with CSRF checked, and with what the sign-in policy asks."""
+
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        closed = gate_closed(found[0], request.session)
+        if closed is not None and closed.ends_session:
+            logout(request._request)
+            raise AuthenticationFailed(closed.message)
+        if closed is not None:
+            raise PermissionDenied(closed.message)
+        return found
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from tenants.walls import TenantWall
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0005_walls"),
+        ("tenants", "0030_sign_in"),
     ]
 
     operations = [

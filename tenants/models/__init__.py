@@ -7,6 +7,14 @@ from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
+from tenants.models.sign_in import (
+    IdentityProvider,
+    IdentityProviderDomain,
+    KnownDevice,
+    MfaFor,
+    SignInMethod,
+    SignInPolicy,
+)
 from tenants.models.site import Site
 from tenants.models.tenant import Tenant
 from tenants.models.tenant_set import TenantSet
@@ -16,10 +24,16 @@ __all__ = [
     "ApiToken",
     "AuditEvent",
     "IdempotentAnswer",
+    "IdentityProvider",
+    "IdentityProviderDomain",
     "Invitation",
+    "KnownDevice",
     "Membership",
+    "MfaFor",
     "Role",
     "SavedView",
+    "SignInMethod",
+    "SignInPolicy",
     "Site",
     "Tenant",
     "TenantOwnedModel",

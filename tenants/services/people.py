@@ -11,6 +11,7 @@ from tenants.models import ApiToken, Membership, Role, Tenant, User
 from tenants.models.api_token import token_hash, token_new
 from tenants.scope import sign_in_scope
 from tenants.services.audit import audit_record
+from tenants.services.sign_in_rules import second_factor_check
 from tenants.ssh_keys import ssh_keys_check
 
 
@@ -55,7 +56,9 @@ def membership_create(*, actor: Actor, user: User, tenant: Tenant, role: str) ->
 def api_token_create(
     *, user: User, name: str, expires_at: datetime | None = None
 ) -> tuple[ApiToken, str]:
-    """A token and its secret. The secret is shown once and can't be had again."""
+    """A token and its secret. The secret is shown once and can't be had again. Raises
+    SecondFactorNeededError: a token asks for no second factor, so its maker must have one."""
+    second_factor_check(user)
     secret = token_new()
     token = ApiToken.objects.create(
         user=user,

@@ -91,10 +91,15 @@ def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., Browse
     errors: list[str] = []
 
     def make(
-        *, width: int = 1280, height: int = 900, scheme: str = "light", user: User | None = None
+        *,
+        width: int = 1280,
+        height: int = 900,
+        scheme: str = "light",
+        user: User | None = None,
+        base_url: str = portal,
     ) -> BrowserContext:
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=portal
+            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=base_url
         )
         context.set_default_timeout(15_000)
         made.append(context)

@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import AnonymousUser
+from django.test import Client
 
 from portal import consumers
 from tenants.models import Membership
@@ -17,14 +18,23 @@ from tests.factories import MembershipFactory, VirtualMachineFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@sync_to_async
+def session_of(user):
+    client = Client()
+    if user.is_authenticated:
+        client.force_login(user)
+    return client.session
+
+
 class Socket:
     """A browser's end of the live socket, as ASGI has it."""
 
     def __init__(self, user, query=b""):
-        scope = {"type": "websocket", "path": "/live/", "user": user, "query_string": query}
-        self.end = ApplicationCommunicator(consumers.LiveConsumer.as_asgi(), scope)
+        self.scope = {"type": "websocket", "path": "/live/", "user": user, "query_string": query}
 
     async def open(self):
+        self.scope["session"] = await session_of(self.scope["user"])
+        self.end = ApplicationCommunicator(consumers.LiveConsumer.as_asgi(), self.scope)
         await self.end.send_input({"type": "websocket.connect"})
         assert (await self.end.receive_output(timeout=3))["type"] == "websocket.accept"
         return self

@@ -7,6 +7,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.views import View
 
+from portal.views import sign_in_urls
 from portal.views import urls as pages
 from portal.views.base import ANYBODY, SIGNED_IN, PageView
 from tenants.permissions import PERMISSIONS
@@ -17,6 +18,11 @@ SIGNED_IN_ONLY = {
     "account",
     "token-new",
     "token-revoke",
+    "security",
+    "session-end",
+    "sessions-end",
+    "mfa_index",
+    "mfa_list_webauthn",
     "view-save",
     "view-rename",
     "view-default",
@@ -57,7 +63,10 @@ CHANGING = {
     "invitation-renew": "user.manage",
     "invitation-revoke": "user.manage",
 }
-EVERY_PAGE = [(pattern.name, pattern.callback.view_class) for pattern in pages.urlpatterns]
+EVERY_PAGE = [
+    (pattern.name, pattern.callback.view_class)
+    for pattern in [*pages.urlpatterns, *sign_in_urls.urlpatterns]
+]
 
 
 @pytest.mark.parametrize(("name", "view"), EVERY_PAGE)

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
@@ -23,7 +26,9 @@ from hypervisors.models.usage import MINUTE
 from tenants.models import (
     AuditEvent,
     IdempotentAnswer,
+    IdentityProviderDomain,
     Invitation,
+    KnownDevice,
     Role,
     SavedView,
     Tenant,
@@ -34,12 +39,14 @@ from tenants.services.people import api_token_create
 from tests.factories import (
     CustomerFactory,
     HypervisorFactory,
+    IdentityProviderFactory,
     ImageFactory,
     ImageVersionFactory,
     JobFactory,
     MembershipFactory,
     MspFactory,
     NetworkFactory,
+    SignInPolicyFactory,
     SiteFactory,
     UserFactory,
     VirtualMachineFactory,
@@ -101,8 +108,8 @@ def nobody() -> World:
     """As a tenant's, but nothing of it is in the database."""
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
-        "user api_token membership role audit_event saved_view "
-        "invitation"
+        "user api_token membership role audit_event saved_view sign_in_policy "
+        "identity_provider domain invitation"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -198,6 +205,7 @@ def _world(digits: int, tenant: Tenant) -> World:
         object_kind="vm", object_id=vm.id, object_name=vm.name,
     )  # fmt: skip
     _grant(user, vm)
+    policy, provider, domain = _sign_in(digits, tenant, user)
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}
     HostUsage.objects.create(hypervisor=host, **busy)
     VmUsage.objects.create(vm=vm, **busy)
@@ -212,9 +220,26 @@ def _world(digits: int, tenant: Tenant) -> World:
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "role": role, "audit_event": event,
         "saved_view": view, "invitation": invitation,
+        "sign_in_policy": policy, "identity_provider": provider,
+        "domain": domain,
     }  # fmt: skip
     ids = {kind: str(row.pk) for kind, row in rows.items()}
     return World(digits, ids, tenant.slug, site.slug, host.name, vm.name, secret)
+
+
+def _sign_in(digits: int, tenant: Tenant, user: User) -> tuple[Any, Any, Any]:
+    """How one signs in to this world: its policy, which asks nothing, and what a person has."""
+    mine = word(digits)
+    policy = SignInPolicyFactory(tenant=tenant, id=ident(digits))
+    provider = IdentityProviderFactory(tenant=tenant, id=ident(digits), name=f"idp-{mine}")
+    domain = IdentityProviderDomain.objects.create(
+        tenant=tenant, provider=provider, id=ident(digits), domain=f"{mine}.example"
+    )
+    KnownDevice.objects.create(user=user, hash=mine, family=mine)
+    Authenticator.objects.create(user=user, type="recovery_codes", data={"seed": mine})
+    UserSession.objects.create(user=user, session_key=mine, user_agent=mine, ip="192.0.2.1")
+    SocialAccount.objects.create(user=user, provider=str(provider.id), uid=mine)
+    return policy, provider, domain
 
 
 def _grant(user: User, vm: Any) -> None:

@@ -1,12 +1,11 @@
 """Addresses that images may be fetched from. The portal itself fetches none of them."""
 
-import ipaddress
-import socket
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from tenants.errors import InvalidInputError
+from tenants.outgoing import PrivateAddressError, must_be_public
 
 _MAX_LENGTH = 2000
 
@@ -36,21 +35,18 @@ def image_url_check(url: str) -> str:
 
 def _must_be_public(host: str, port: int) -> None:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        must_be_public(host, port)
     except (OSError, UnicodeError) as error:
         raise _refusal(
             f"No address was found for “{host}”. Check the name; a server inside your own "
             "network can't be used here: upload the file instead."
         ) from error
-    for entry in found:
-        address = ipaddress.ip_address(str(entry[4][0]).partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        if not (mapped or address).is_global or address.is_multicast:
-            raise _refusal(
-                f"“{host}” is at {address}, a private address. Use a public server, or upload "
-                "the file.",
-                code="address_private",
-            )
+    except PrivateAddressError as error:
+        raise _refusal(
+            f"“{host}” is at {error.address}, a private address. Use a public server, or upload "
+            "the file.",
+            code="address_private",
+        ) from error
 
 
 def _refusal(message: str, *, code: str = "invalid") -> InvalidInputError:

@@ -1,0 +1,127 @@
+"""Second factors, passkeys and sessions in a real browser."""
+
+import pyotp
+import pytest
+from allauth.mfa.models import Authenticator
+from playwright.sync_api import expect
+
+from tenants.models import MfaFor
+from tests.factories import SignInPolicyFactory
+
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture
+def person(technician):
+    technician.set_password(PASSWORD)
+    technician.save()
+    return technician
+
+
+def sign_in(page, email):
+    page.goto("/account/login/")
+    page.get_by_test_id("login-email").fill(email)
+    page.get_by_test_id("login-password").fill(PASSWORD)
+    page.get_by_test_id("login-submit").click()
+
+
+def set_up_app(page):
+    """From the page of sign-in: an authenticator app. Its secret, and the recovery codes."""
+    page.get_by_test_id("totp-add").click()
+    expect(page.get_by_test_id("totp-qr")).to_be_visible()
+    # The picture is drawn, under the strict policy for content.
+    assert page.get_by_test_id("totp-qr").evaluate("image => image.naturalWidth") > 0
+    secret = page.get_by_test_id("totp-secret").inner_text()
+    page.get_by_test_id("totp-code").fill(pyotp.TOTP(secret).now())
+    page.get_by_test_id("totp-submit").click()
+    codes = page.get_by_test_id("codes").inner_text().split()
+    page.get_by_test_id("codes-kept").click()
+    return secret, codes
+
+
+def test_an_app_is_set_up_and_asked_for_at_the_next_sign_in(new_context, person):
+    page = new_context().new_page()
+    sign_in(page, person.email)
+    page.goto("/me/security/")
+    expect(page.get_by_test_id("second-factor-recommended")).to_be_visible()
+    secret, codes = set_up_app(page)
+    assert len(codes) == 10
+    # Unreadable in the database.
+    assert secret not in str(Authenticator.objects.get(type="totp").data)
+    other = new_context().new_page()
+    sign_in(other, person.email)
+    other.get_by_test_id("mfa-code").fill("000000")
+    other.get_by_test_id("mfa-submit").click()
+    expect(other.get_by_test_id("error-code")).to_contain_text("This code is not right")
+    # The code of before was used up: it is a recovery code's turn.
+    other.get_by_test_id("mfa-code").fill(codes[0])
+    other.get_by_test_id("mfa-submit").click()
+    expect(other.get_by_test_id("user-menu")).to_be_visible()
+
+
+def test_whom_a_policy_binds_sets_up_a_second_factor_before_anything_else(new_context, person):
+    SignInPolicyFactory(tenant=person.memberships.get().tenant, mfa_for=MfaFor.EVERYBODY)
+    page = new_context().new_page()
+    sign_in(page, person.email)
+    expect(page.get_by_test_id("second-factor-needed")).to_contain_text("Northwind asks")
+    page.goto("/vms/")
+    expect(page.get_by_test_id("second-factor-needed")).to_be_visible()
+    set_up_app(page)
+    page.goto("/vms/")
+    expect(page.get_by_role("heading", name="VMs")).to_be_visible()
+
+
+def test_a_passkey_is_made_and_opens_the_account_without_a_password(new_context, portal, person):
+    # Passkeys are for names, and an address of digits is none.
+    context = new_context(base_url=portal.replace("127.0.0.1", "localhost"))
+    page = context.new_page()
+    sign_in(page, person.email)
+    devtools = context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    devtools.send(
+        "WebAuthn.addVirtualAuthenticator",
+        {
+            "options": {
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": True,
+                "hasUserVerification": True,
+                "isUserVerified": True,
+            }
+        },
+    )
+    page.goto("/me/security/")
+    page.get_by_test_id("passkey-add").click()
+    page.get_by_test_id("passkey-name").fill("This laptop")
+    page.get_by_test_id("passkey-submit").click()
+    expect(page.get_by_test_id("codes")).to_be_visible()
+    page.get_by_test_id("codes-kept").click()
+    expect(page.get_by_test_id("passkey")).to_contain_text("This laptop")
+    page.get_by_test_id("user-menu").click()
+    page.get_by_test_id("logout").click()
+    # As the only factor.
+    page.goto("/account/login/")
+    page.get_by_test_id("login-passkey").click()
+    expect(page.get_by_test_id("user-menu")).to_be_visible()
+    page.get_by_test_id("user-menu").click()
+    page.get_by_test_id("logout").click()
+    # And as the second, beside the password.
+    sign_in(page, person.email)
+    page.get_by_test_id("mfa-passkey").click()
+    expect(page.get_by_test_id("user-menu")).to_be_visible()
+
+
+def test_signing_out_everywhere_closes_the_other_browser_at_once(new_context, person):
+    here, there = new_context().new_page(), new_context().new_page()
+    for page in (here, there):
+        sign_in(page, person.email)
+        expect(page.get_by_test_id("user-menu")).to_be_visible()
+    there.goto("/vms/")
+    expect(there.locator("#live-sign")).to_be_hidden()
+    here.goto("/me/security/")
+    expect(here.get_by_test_id("session")).to_have_count(2)
+    expect(here.get_by_test_id("this-session")).to_have_count(1)
+    here.get_by_test_id("sign-out-everywhere").click()
+    expect(here.get_by_test_id("session")).to_have_count(1)
+    # Nobody touched it: its socket was closed, and it went to the door by itself.
+    expect(there.get_by_test_id("login-submit")).to_be_visible()
