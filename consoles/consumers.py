@@ -8,7 +8,11 @@ import structlog
 
 from consoles.models import ConsoleTicket
 from consoles.services.stream_proof import stream_proven
-from consoles.services.tickets import TicketInvalidError, console_ticket_redeem
+from consoles.services.tickets import (
+    TicketInvalidError,
+    console_closed,
+    console_ticket_redeem,
+)
 from consoles.streams import (
     HOST_CLOSED,
     HOST_REFUSED,
@@ -27,6 +31,7 @@ from consoles.streams import (
 from hypervisors.services.jobs import host_group
 from hypervisors.services.signatures import RequestRefusedError, signed_stream
 from hypervisors.sockets import Socket, in_database
+from tenants.actor import Actor, agent_short
 from tenants.services.sessions import session_group
 
 log = structlog.get_logger("consoles")
@@ -79,6 +84,8 @@ class ConsoleConsumer(ConsoleSocket):
 
     dial_back_s: ClassVar[float] = 15.0
     session_group = ""
+    ticket: ConsoleTicket | None = None
+    opened_at: float = 0.0
 
     async def connect(self) -> None:
         await self._join_session()
@@ -98,6 +105,7 @@ class ConsoleConsumer(ConsoleSocket):
         if self.stream is None:
             await self.end(TIMED_OUT, "Too many consoles are being opened. Try again in a minute.")
             return
+        self.ticket, self.opened_at = ticket, asyncio.get_running_loop().time()
         self.pump = asyncio.create_task(self._run(ticket, self.stream))
 
     async def _join_session(self) -> None:
@@ -154,6 +162,22 @@ class ConsoleConsumer(ConsoleSocket):
         if self.session_group:
             await self.channel_layer.group_discard(self.session_group, self.channel_name)
         await self.finish(1000, "The console was closed in the browser.")
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            seconds = round(asyncio.get_running_loop().time() - self.opened_at)
+            await in_database(
+                console_closed, actor=self._actor(ticket), ticket=ticket, seconds=seconds
+            )
+
+    def _actor(self, ticket: ConsoleTicket) -> Actor:
+        headers = dict(self.scope["headers"])
+        agent = headers.get(b"user-agent", b"").decode("latin-1")
+        client = self.scope.get("client")
+        return Actor(
+            user=ticket.user,
+            ip=client[0] if client else None,
+            user_agent=agent_short(agent),
+        )
 
 
 class AgentStreamConsumer(ConsoleSocket):

@@ -43,6 +43,12 @@ class PortalConfig(BaseSettings):
     job_deadline_s: int = 3600
     host_lease_s: int = 60
     """A host that has said nothing for this long is shown as offline."""
+    audit_checkpoint_dir: Path | None = None
+    """Where signed checkpoints of the audit log go each hour: a folder of another machine."""
+    audit_checkpoint_email: str = ""
+    """Who gets them by mail."""
+    audit_checkpoint_url: str = ""
+    """Where they are sent by POST, as lines of JSON."""
     database_pool: bool = False
     """Share database connections between requests. For the web process; workers fork."""
 

@@ -29,6 +29,7 @@ _SECTIONS = {
     "person-leave": "people",
     "invitation-new": "invitations",
     "invitation-renew": "invitations",
+    "audit-event": "audit",
 }
 
 

@@ -21,6 +21,9 @@ BASALT_ALLOW_PRIVATE_PROVIDER_URLS = CONFIG.allow_private_provider_urls
 BASALT_MAX_IMAGE_BYTES = CONFIG.max_image_bytes
 BASALT_JOB_DEADLINE_S = CONFIG.job_deadline_s
 BASALT_HOST_LEASE_S = CONFIG.host_lease_s
+BASALT_AUDIT_CHECKPOINT_DIR = CONFIG.audit_checkpoint_dir
+BASALT_AUDIT_CHECKPOINT_EMAIL = CONFIG.audit_checkpoint_email
+BASALT_AUDIT_CHECKPOINT_URL = CONFIG.audit_checkpoint_url
 
 
 def _secret_key() -> str:
@@ -104,6 +107,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "tenants.middleware.ActorMiddleware",
+    "tenants.refusals.RefusalMiddleware",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -186,6 +190,11 @@ CELERY_BEAT_SCHEDULE = {
     "thin-out-host-usage": {"task": "hypervisors.tasks.thin_out_host_usage", "schedule": 300.0},
     "thin-out-vm-usage": {"task": "vms.tasks.thin_out_vm_usage", "schedule": 300.0},
     "sweep-tenant-sets": {"task": "tenants.tasks.sweep_tenant_sets", "schedule": 86_400.0},
+    "make-audit-checkpoints": {
+        "task": "tenants.tasks.make_audit_checkpoints",
+        "schedule": 3600.0,
+    },
+    "verify-audit-log": {"task": "tenants.tasks.verify_audit_log", "schedule": 86_400.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }
 

@@ -10,6 +10,8 @@ class TenantsConfig(AppConfig):
         import tenants.checks  # noqa: F401 - registers itself
         from tenants.database.privileges import privileges_after_migrate
         from tenants.services.roles import roles_after_migrate
+        from tenants.services.sign_in_events import sign_in_events_connect
 
+        sign_in_events_connect()
         post_migrate.connect(roles_after_migrate, sender=self)
         post_migrate.connect(privileges_after_migrate, sender=self)

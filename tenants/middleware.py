@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
-from tenants.actor import Actor
+from tenants.actor import Actor, agent_short, session_mark
 from tenants.gate import gate_closed
 from tenants.scope import (
     NOTHING,
@@ -33,7 +33,14 @@ def actor_for(request: Any) -> Actor:
     """The actor behind a Django or DRF request, whichever way it was authenticated."""
     user = request.user if request.user.is_authenticated else None
     token = getattr(request, "auth", None)
-    return Actor(user=user, token=token, ip=request.META.get("REMOTE_ADDR"))
+    session = getattr(request, "session", None)
+    return Actor(
+        user=user,
+        token=token,
+        ip=request.META.get("REMOTE_ADDR"),
+        user_agent=agent_short(request.META.get("HTTP_USER_AGENT", "")),
+        session=session_mark(session.session_key) if session is not None and not token else "",
+    )
 
 
 class NothingMiddleware:

@@ -24,13 +24,17 @@ OPEN = {
     "django_content_type": "names of models, the same in every installation",
     "django_migrations": "which migrations ran",
     "django_session": "read before it is known who asks; the key that finds a row is a secret",
+    "tenants_auditqueue": "the database's own, and empty outside of a transaction",
     "guardian_groupobjectpermission": "grants to Django's groups, which nothing here uses",
     "tenants_tenantset": "what the policies read: ids, found by who knows them already",
 }
 """Tables without a wall, and why. No row of these belongs to a tenant."""
 
-APPEND_ONLY: frozenset[str] = frozenset()
+APPEND_ONLY: frozenset[str] = frozenset({"tenants_auditevent", "tenants_auditcheckpoint"})
 """Tables in which the application's role may neither change nor delete rows."""
+
+READ_ONLY: frozenset[str] = frozenset({"tenants_auditlink", "tenants_auditqueue"})
+"""Tables that the database itself fills: the application's role reads them, and no more."""
 
 FUNCTIONS = """
 CREATE FUNCTION basalt_is_system() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
@@ -170,6 +174,24 @@ class TenantWall(Wall):
             read += f" OR ({self.column} IS NULL AND (SELECT basalt_is_scoped()))"
         read += f" OR {self.column} IN {_READABLE if self.from_above else _TENANTS}"
         return Rules(read=read, write=write)
+
+
+class AuditWall(TenantWall):
+    """Events of the scope's tenants, and of deleted ones whose events its tenants may read."""
+
+    def rules(self) -> Rules:
+        rules = super().rules()
+        # Not correlated, and under that table's own wall: read once in a statement.
+        gone = "(SELECT gone.id FROM tenants_deletedtenant gone)"
+        return Rules(read=f"{rules.read} OR {self.column} IN {gone}", write=rules.write)
+
+    def up(self) -> Iterator[str]:
+        yield from TenantWall(self.table, self.column).down()
+        yield from super().up()
+
+    def down(self) -> Iterator[str]:
+        yield from super().down()
+        yield from TenantWall(self.table, self.column).up()
 
 
 class TreeWall(Wall):

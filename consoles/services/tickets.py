@@ -76,6 +76,7 @@ def console_ticket_create(
         object_kind="vm",
         object_id=vm.id,
         object_name=vm.name,
+        site_id=vm.hypervisor.site_id,
         after={"kind": kind},
     )
     return ticket, secret
@@ -101,13 +102,31 @@ def console_ticket_redeem(*, user: User | AnonymousUser | None, secret: str) -> 
         raise _ticket_invalid()
     with scope_of(ticket.user):
         vms = VirtualMachine.objects.allowed(ticket.user, PERMISSION)
-        vm = vms.select_related("hypervisor").filter(pk=ticket.vm_id).first()
+        vm = vms.select_related("hypervisor", "tenant").filter(pk=ticket.vm_id).first()
         # The update decides: of two that redeem at once, one finds no unused row any more.
         unused = ConsoleTicket.objects.filter(pk=ticket.pk, used_at=None)
         if vm is None or not unused.update(used_at=now):
             raise _ticket_invalid()
     ticket.vm = vm
     return ticket
+
+
+@transaction.atomic
+def console_closed(*, actor: Actor, ticket: ConsoleTicket, seconds: int) -> None:
+    """A console that was open for `seconds` is not any more."""
+    vm = ticket.vm
+    # Whoever had it open may see nothing of the VM any more: that may be why it ended.
+    with system_scope("the end of a console is noted, whoever it was"):
+        audit_record(
+            actor=actor,
+            tenant=vm.tenant,
+            action="vm.console_close",
+            object_kind="vm",
+            object_id=vm.id,
+            object_name=vm.name,
+            site_id=vm.hypervisor.site_id,
+            after={"kind": ticket.kind, "seconds": seconds},
+        )
 
 
 def _ticket_invalid() -> TicketInvalidError:

@@ -112,7 +112,8 @@ def _enrol(actor: Actor, token: JoinToken, request: EnrolmentRequest) -> tuple[H
         object_kind="hypervisor",
         object_id=host.id,
         object_name=host.name,
-        after={"name": host.name, "site": token.site.name, "join_token": str(token)},
+        site_id=token.site_id,
+        after={"name": host.name, "site": token.site.name, "joined_with": str(token)},
     )
     live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host.id)
     return host, True

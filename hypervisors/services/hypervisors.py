@@ -51,6 +51,7 @@ def hypervisor_rename(*, actor: Actor, hypervisor: Hypervisor, name: str) -> Hyp
         object_kind="hypervisor",
         object_id=host.id,
         object_name=name,
+        site_id=host.site_id,
         before={"name": before},
         after={"name": name},
     )
@@ -79,6 +80,7 @@ def hypervisor_remove(*, actor: Actor, hypervisor: Hypervisor) -> None:
         object_kind="hypervisor",
         object_id=host_id,
         object_name=host.name,
+        site_id=host.site_id,
         before={"name": host.name, "site": host.site.name},
     )
     live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host_id)

@@ -16,6 +16,7 @@ from hypervisors.models import ACTIVE, TRANSITIONS, Hypervisor, Job, JobEvent, S
 from hypervisors.services.job_kinds import JobObsoleteError, job_kind
 from tenants.actor import Actor
 from tenants.errors import RuleError
+from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 
 _DIGITS = re.compile(r"\d+")
@@ -219,12 +220,23 @@ def job_finished(*, hypervisor: Hypervisor, report: JobFinished) -> None:
 
 
 @transaction.atomic
-def job_cancel(*, job: Job) -> Job:
-    """Take back a job that was not sent yet. Raises JobUnderWayError."""
+def job_cancel(*, job: Job, actor: Actor | None = None) -> Job:
+    """Take back a job that was not sent yet; an event of its own, where it is `actor`'s own wish
+    and not a part of another change. Raises JobUnderWayError."""
     locked = Job.objects.select_for_update().get(pk=job.pk)
     if locked.status != Status.QUEUED:
         raise JobUnderWayError("The host is working on this already: it can't be taken back.")
     job_end(locked, Status.CANCELLED, code="cancelled", message="Taken back before it began.")
+    if actor is not None:
+        audit_record(
+            actor=actor,
+            tenant=locked.tenant,
+            action="job.cancel",
+            object_kind="job",
+            object_id=locked.id,
+            object_name=f"{locked.kind} {locked.subject_name}",
+            site_id=locked.hypervisor.site_id,
+        )
     return locked
 
 

@@ -61,6 +61,7 @@ def join_token_create(
         object_kind="join_token",
         object_id=token.id,
         object_name=str(token),
+        site_id=site.id,
         after={
             "site": site.name,
             "max_uses": max_uses,
@@ -85,4 +86,5 @@ def join_token_revoke(*, actor: Actor, token: JoinToken) -> None:
         object_kind="join_token",
         object_id=locked.id,
         object_name=str(locked),
+        site_id=locked.site_id,
     )

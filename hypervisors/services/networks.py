@@ -124,6 +124,7 @@ def network_create(
         object_kind="network",
         object_id=network.id,
         object_name=name,
+        site_id=host.site_id,
         after={"host": host.name, "kind": kind, "bridge": bridge, "subnet": network.subnet},
     )
     live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host.id)
@@ -148,6 +149,7 @@ def network_remove(*, actor: Actor, network: Network) -> None:
         object_kind="network",
         object_id=network_id,
         object_name=network.name,
+        site_id=host.site_id,
         before={"host": host.name, "kind": network.kind, "subnet": network.subnet},
     )
     live_publish(tenant_id=host.tenant_id, kind="hypervisor", object_id=host.id)

@@ -13,6 +13,7 @@ from hypervisors.api.views import (
     SiteJoinTokenViewSet,
 )
 from portal.api.views import not_found
+from tenants.api.audit import AuditViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
@@ -27,6 +28,7 @@ router.register("networks", NetworkViewSet, basename="api-network")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("vms", VmViewSet, basename="api-vm")
 router.register("jobs", JobViewSet, basename="api-job")
+router.register("audit", AuditViewSet, basename="api-audit")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),

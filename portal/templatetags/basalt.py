@@ -18,6 +18,7 @@ from django.utils.timesince import timesince
 from hypervisors.models import Hypervisor, Job
 from hypervisors.services.job_kinds import job_kind_labels
 from portal.views import states
+from portal.views.audit_words import action_words
 from tenants.models import Invitation, Site, User
 from tenants.words import until_words
 from vms.models import VirtualMachine
@@ -111,6 +112,12 @@ def job_tone(status: str) -> str:
 def job_label(kind: str) -> str:
     """ "vm.create" to "Create VM"."""
     return job_kind_labels().get(kind, kind)
+
+
+@register.filter(name="action_words")
+def audit_action(action: str) -> str:
+    """ "vm.create" to "Created a VM"."""
+    return action_words(action)
 
 
 @register.simple_tag

@@ -54,7 +54,7 @@ class AccountView(AccountPage):
             return self.account_page(profile=form, status=422)
 
         def change() -> str:
-            user_change(user=self.user, **form.cleaned_data)
+            user_change(actor=self.actor, user=self.user, **form.cleaned_data)
             return "Your account is changed."
 
         self.attempt(change)
@@ -72,6 +72,7 @@ class TokenCreateView(AccountPage):
             return self.account_page(token_form=form, status=422)
         days = form.cleaned_data["days"]
         _, secret = api_token_create(
+            actor=self.actor,
             user=self.user,
             name=form.cleaned_data["name"],
             expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
@@ -88,7 +89,7 @@ class TokenRevokeView(AccountPage):
             raise Http404
 
         def revoke() -> str:
-            api_token_revoke(token=token)
+            api_token_revoke(actor=self.actor, token=token)
             return f"The token “{token.name}” opens nothing any more."
 
         self.attempt(revoke)

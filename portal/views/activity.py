@@ -103,7 +103,7 @@ class JobCancelView(PageView):
         job = self.one(jobs_for_list_unscoped(), permission=_permission(job), id=job_id)
 
         def cancel() -> str:
-            job_cancel(job=job)
+            job_cancel(actor=self.actor, job=job)
             return "It is taken back: the host will not hear of it."
 
         self.attempt(cancel)
@@ -137,7 +137,7 @@ class JobBulkView(BulkPage):
             done="taken back",
             icon="rotate",
             fate=fate,
-            carry_out=lambda _, job: job_cancel(job=job),
+            carry_out=lambda actor, job: job_cancel(actor=actor, job=job),
         )
         return {"cancel": cancel}
 

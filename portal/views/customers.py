@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.filters import CustomerFilters
 from portal.views.forms.places import CustomerForm, CustomerRenameForm
@@ -101,6 +102,8 @@ class CustomerPage(PageView):
                 "vms": vms_for_list(self.user).filter(tenant=tenant)[:30],
                 "vm_count": vms_for_list(self.user).filter(tenant=tenant).count(),
                 "jobs": jobs_for_list(self.user).filter(tenant=tenant)[:8],
+                "audited": events_of(self.user, tenant=tenant),
+                "audit_query": f"customer={tenant.slug}",
                 "rename": CustomerRenameForm(initial={"name": tenant.name}),
                 "open_dialog": "",
                 **context,

@@ -13,6 +13,7 @@ from hypervisors.models import Hypervisor, Network
 from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
 from hypervisors.services.networks import network_create, network_remove
 from portal.templatetags.basalt import gib, mib
+from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.bulk import Button
 from portal.views.filters import HostFilters
@@ -95,6 +96,8 @@ class HostPage(PageView):
                 "vms": vms[:100],
                 "vm_count": vms.count(),
                 "jobs": jobs_for_list(self.user).filter(hypervisor=host)[:8],
+                "audited": events_of(self.user, object_id=host.id),
+                "audit_query": f"object={host.id}",
                 "capacity": host_capacity(host),
                 **_usage_words(host),
                 "charts": host_charts(host),

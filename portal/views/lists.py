@@ -17,6 +17,7 @@ from portal.views.bulk import Button
 from portal.views.csv_export import Column, csv_answer
 from portal.views.keyset import KeysetPage, Ordering, keyset_page
 from tenants.models import Membership, SavedView
+from tenants.services.audit import list_exported
 
 PER_PAGE = 50
 COUNTED = 1000
@@ -73,6 +74,7 @@ class ListPage(PageView):
         ordering = Ordering(filters.qs, paths_of(table))
         if request.GET.get("format") == "csv":
             rows = ordering.sorted(filters.qs).iterator(chunk_size=500)
+            list_exported(actor=self.actor, list_name=self.name, query=request.GET, format_="CSV")
             return csv_answer(request, self.name, self.columns, rows)
         return self.list_page(filters, table, ordering, views)
 

@@ -7,6 +7,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from portal.views.activity import ActivityView
+from portal.views.audit import AuditView
 from portal.views.base import SIGNED_IN, PageView
 from portal.views.customers import CustomersView
 from portal.views.hosts import HostsView
@@ -25,7 +26,7 @@ from tenants.services.saved_views import (
 
 LISTS: dict[str, type[ListPage]] = {
     view.name: view
-    for view in (VmsView, HostsView, SitesView, CustomersView, ImagesView, ActivityView)
+    for view in (VmsView, HostsView, SitesView, CustomersView, ImagesView, ActivityView, AuditView)
 }
 
 

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path, register_converter
 from portal.views import (
     account,
     activity,
+    audit,
     console,
     customers,
     dashboard,
@@ -115,6 +116,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
         invitations.InvitationRevokeView.as_view(),
         name="invitation-revoke",
     ),
+    path("audit/", audit.AuditView.as_view(), name="audit"),
+    path("audit/<uuid:audit_event_id>/", audit.AuditEventView.as_view(), name="audit-event"),
     path("views/", saved_views.SavedViewSaveView.as_view(), name="view-save"),
     path(
         "views/<uuid:view_id>/rename/",

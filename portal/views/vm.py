@@ -8,6 +8,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from hypervisors.models import Job
+from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.forms.vm_changes import DeleteForm, RenameForm, ResizeForm
 from portal.views.usage import vm_charts
@@ -48,6 +49,8 @@ class VmPage(PageView):
                 "job_event": f"job:{job.id}" if job else "",
                 "last_job": jobs[0] if jobs else None,
                 "jobs": jobs,
+                "audited": events_of(self.user, object_id=vm.id),
+                "audit_query": f"object={vm.id}",
                 "may": may,
                 "powered": powered,
                 "charts": vm_charts(vm),

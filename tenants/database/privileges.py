@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from psycopg import sql
 
-from tenants.walls import APPEND_ONLY
+from tenants.walls import APPEND_ONLY, READ_ONLY
 
 
 def privileges_after_migrate(*, using: str, plan: Any = None, **_signal: Any) -> None:
@@ -17,7 +17,8 @@ def privileges_after_migrate(*, using: str, plan: Any = None, **_signal: Any) ->
 
 
 def privileges_sync(using: str) -> None:
-    """Rows of all tables, and no more; of the append-only ones, reading and adding.
+    """Rows of all tables, and no more; of the append-only ones, reading and adding; of those that
+    the database fills, reading.
 
     The role may not be an owner, so that no statement of the application can alter a table or
     switch its wall off.
@@ -34,13 +35,16 @@ def privileges_sync(using: str) -> None:
             "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
         ):
             cursor.execute(sql.SQL(statement).format(role=role))
+        if tables:
+            found = sql.SQL(", ").join(sql.Identifier("public", name) for name in sorted(tables))
+            revoke = sql.SQL("REVOKE ALL ON {tables} FROM {role}")
+            cursor.execute(revoke.format(tables=found, role=role))
         for names, privileges in (
-            (tables - APPEND_ONLY, "SELECT, INSERT, UPDATE, DELETE"),
+            (tables - APPEND_ONLY - READ_ONLY, "SELECT, INSERT, UPDATE, DELETE"),
             (tables & APPEND_ONLY, "SELECT, INSERT"),
+            (tables & READ_ONLY, "SELECT"),
         ):
             if names:
                 found = sql.SQL(", ").join(sql.Identifier("public", name) for name in sorted(names))
-                revoke = sql.SQL("REVOKE ALL ON {tables} FROM {role}")
-                cursor.execute(revoke.format(tables=found, role=role))
                 grant = sql.SQL("GRANT " + privileges + " ON {tables} TO {role}")
                 cursor.execute(grant.format(tables=found, role=role))

@@ -14,6 +14,7 @@ from tenants.walls import TenantWall
 class Migration(migrations.Migration):
     dependencies = [
         ("tenants", "0030_sign_in"),
+        ("tenants", "0040_audit_chain"),
     ]
 
     operations = [

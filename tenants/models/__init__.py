@@ -1,7 +1,14 @@
 """People, tenants, and who may do what."""
 
 from tenants.models.api_token import ApiToken
-from tenants.models.audit import AuditEvent
+from tenants.models.audit import (
+    PORTAL_CHAIN,
+    AuditCheckpoint,
+    AuditEvent,
+    AuditLink,
+    AuditVerification,
+    DeletedTenant,
+)
 from tenants.models.idempotency import IdempotentAnswer
 from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership, Role
@@ -21,8 +28,13 @@ from tenants.models.tenant_set import TenantSet
 from tenants.models.user import User
 
 __all__ = [
+    "PORTAL_CHAIN",
     "ApiToken",
+    "AuditCheckpoint",
     "AuditEvent",
+    "AuditLink",
+    "AuditVerification",
+    "DeletedTenant",
     "IdempotentAnswer",
     "IdentityProvider",
     "IdentityProviderDomain",

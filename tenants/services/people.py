@@ -10,7 +10,7 @@ from tenants.errors import NameTakenError
 from tenants.models import ApiToken, Membership, Role, Tenant, User
 from tenants.models.api_token import token_hash, token_new
 from tenants.scope import sign_in_scope
-from tenants.services.audit import audit_record
+from tenants.services.audit import audit_personal, audit_record
 from tenants.services.sign_in_rules import second_factor_check
 from tenants.ssh_keys import ssh_keys_check
 
@@ -29,10 +29,30 @@ def user_create(
 
 
 @transaction.atomic
-def user_change(*, user: User, name: str, time_zone: str, ssh_keys: list[str]) -> None:
+def user_change(
+    *,
+    user: User,
+    name: str,
+    time_zone: str,
+    ssh_keys: list[str],
+    actor: Actor | None = None,
+) -> None:
     """What people change about themselves. Raises InvalidInputError."""
-    user.name, user.time_zone, user.ssh_keys = name.strip(), time_zone, ssh_keys_check(ssh_keys)
-    user.save(update_fields=["name", "time_zone", "ssh_keys"])
+    after = {"name": name.strip(), "time_zone": time_zone, "ssh_keys": ssh_keys_check(ssh_keys)}
+    before = {field: getattr(user, field) for field in after}
+    changed = [field for field in after if after[field] != before[field]]
+    if not changed:
+        return
+    for field in changed:
+        setattr(user, field, after[field])
+    user.save(update_fields=changed)
+    audit_personal(
+        actor=actor or Actor(user=user),
+        person=user,
+        action="user.change",
+        before={field: before[field] for field in changed},
+        after={field: after[field] for field in changed},
+    )
 
 
 @transaction.atomic
@@ -54,7 +74,7 @@ def membership_create(*, actor: Actor, user: User, tenant: Tenant, role: str) ->
 
 @transaction.atomic
 def api_token_create(
-    *, user: User, name: str, expires_at: datetime | None = None
+    *, user: User, name: str, expires_at: datetime | None = None, actor: Actor | None = None
 ) -> tuple[ApiToken, str]:
     """A token and its secret. The secret is shown once and can't be had again. Raises
     SecondFactorNeededError: a token asks for no second factor, so its maker must have one."""
@@ -67,12 +87,29 @@ def api_token_create(
         hash=token_hash(secret),
         expires_at=expires_at,
     )
+    audit_personal(
+        actor=actor or Actor(user=user),
+        person=user,
+        action="api_token.create",
+        object_kind="api_token",
+        object_id=token.id,
+        object_name=str(token),
+        after={"name": name, "expires_at": expires_at and expires_at.isoformat()},
+    )
     return token, secret
 
 
 @transaction.atomic
-def api_token_revoke(*, token: ApiToken) -> None:
+def api_token_revoke(*, token: ApiToken, actor: Actor | None = None) -> None:
     """From now on the token opens nothing."""
     if token.revoked_at is None:
         token.revoked_at = timezone.now()
         token.save(update_fields=["revoked_at"])
+        audit_personal(
+            actor=actor or Actor(user=token.user),
+            person=token.user,
+            action="api_token.revoke",
+            object_kind="api_token",
+            object_id=token.id,
+            object_name=str(token),
+        )

@@ -89,6 +89,7 @@ def site_create(
         action="site.create",
         object_kind="site",
         object_id=site.id,
+        site_id=site.id,
         object_name=name,
         after={"name": name, "address": site.address},
     )
@@ -164,6 +165,7 @@ def site_change(
         action="site.change",
         object_kind="site",
         object_id=site.id,
+        site_id=site.id,
         object_name=site.name,
         before={key: before[key] for key in changed},
         after={key: after[key] for key in changed},
@@ -188,6 +190,7 @@ def site_remove(*, actor: Actor, site: Site) -> None:
         action="site.remove",
         object_kind="site",
         object_id=site_id,
+        site_id=site_id,
         object_name=site.name,
         before={"name": site.name, "address": site.address, "time_zone": site.time_zone},
     )

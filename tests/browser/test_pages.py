@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 
 from hypervisors.models import Hypervisor, Job, Status
 from hypervisors.services.jobs import job_progress
+from tenants.actor import SYSTEM
+from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 from tests.browser.conftest import elsewhere
 from tests.factories import JobFactory, UserFactory
@@ -29,6 +31,8 @@ ADDRESSES = [
     "image-new",
     "image-upload",
     "activity",
+    "audit",
+    "audit-event",
     "job",
     "account",
     "console",
@@ -52,6 +56,13 @@ def address_of(name, fleet):
         "customer-new": "/customers/new/",
         "site-new": "/sites/new/",
     }
+    if name in ("audit", "audit-event"):
+        event = audit_record(
+            actor=SYSTEM, tenant=fleet.customer, action="vm.rename", object_kind="vm",
+            object_id=fleet.vm.id, object_name=fleet.vm.name, before={"name": "old"},
+            after={"name": fleet.vm.name},
+        )  # fmt: skip
+        return f"/audit/{event.id}/" if name == "audit-event" else "/audit/"
     if name == "job":
         job = JobFactory(
             hypervisor=fleet.host,

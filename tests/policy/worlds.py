@@ -17,6 +17,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -24,7 +25,10 @@ from consoles.models import ConsoleTicket
 from hypervisors.models import HostUsage, JobEvent, JoinToken
 from hypervisors.models.usage import MINUTE
 from tenants.models import (
+    AuditCheckpoint,
     AuditEvent,
+    AuditVerification,
+    DeletedTenant,
     IdempotentAnswer,
     IdentityProviderDomain,
     Invitation,
@@ -204,6 +208,14 @@ def _world(digits: int, tenant: Tenant) -> World:
         tenant=tenant, id=ident(digits), actor=user, actor_name=user.email, action="vm.start",
         object_kind="vm", object_id=vm.id, object_name=vm.name,
     )  # fmt: skip
+    DeletedTenant.objects.create(
+        id=ident(digits), name=f"d-{mine}", reach_tenant=tenant, chain_id=tenant.id
+    )
+    told = {"chain_id": tenant.id, "name": f"c-{mine}", "seq": 1}
+    AuditVerification.objects.create(problem=f"e-{mine}", events=1, **told)
+    AuditCheckpoint.objects.create(hash=b"", key=mine, signature=mine, **told)
+    # As a commit would: the event gets its place in the chain.
+    connection.check_constraints()
     _grant(user, vm)
     policy, provider, domain = _sign_in(digits, tenant, user)
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}

@@ -161,6 +161,7 @@ def _audit(
         object_kind="vm",
         object_id=vm.id,
         object_name=vm.name,
+        site_id=vm.hypervisor.site_id,
         before=before,
         after=after,
     )

@@ -111,6 +111,7 @@ def vm_create(
         object_kind="vm",
         object_id=vm.id,
         object_name=vm.name,
+        site_id=vm.hypervisor.site_id,
         after=visible,
     )
     live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)

@@ -41,6 +41,7 @@ def host_forget(*, actor: Actor, hypervisor: Hypervisor) -> int:
             object_kind="vm",
             object_id=vm.id,
             object_name=vm.name,
+            site_id=host.site_id,
             before={"name": vm.name, "hypervisor": host.name},
         )
         live_publish(tenant_id=host.tenant_id, kind="vm", object_id=vm.id)

@@ -63,6 +63,7 @@ def _power_job(
         object_kind="vm",
         object_id=vm.id,
         object_name=vm.name,
+        site_id=vm.hypervisor.site_id,
         before={"desired_power": before},
         after={"desired_power": desired, **arguments},
     )

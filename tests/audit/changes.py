@@ -1,0 +1,218 @@
+"""How to do each thing that changes something, once: for the walk of test_every_change.py.
+
+A new page or action of the API that changes something belongs into `PAGES` or `CALLS` here, or,
+with the reason why it leaves no event, into `NO_EVENT`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from hypervisors.models import Hypervisor, Job
+from tenants.models import ApiToken, Tenant, User
+from tenants.services.people import api_token_create
+from tests.factories import (
+    SSH_KEY,
+    HypervisorFactory,
+    ImageFactory,
+    ImageVersionFactory,
+    JobFactory,
+    JoinTokenFactory,
+    NetworkFactory,
+    SiteFactory,
+    VirtualMachineFactory,
+)
+from tests.pages.conftest import Fleet, fleet_of
+
+MARK = "zyx-Marked-Secret-7531"
+"""Wherever a secret is given, it is this one."""
+SCRIPT = f"#!/bin/sh\necho {MARK}\n"
+
+NO_EVENT = {
+    "view-save": "how one's own lists look is nobody else's matter",
+    "view-rename": "as view-save",
+    "view-default": "as view-save",
+    "view-delete": "as view-save",
+    "POST vms/{pk}/screen/": "asks for a picture, and changes nothing",
+}
+
+
+@dataclass
+class Scene:
+    """One customer's things, and spare ones that nothing hangs on."""
+
+    fleet: Fleet
+    user: User
+    off: Any
+    empty_host: Hypervisor
+    empty_site: Any
+    spare_network: Any
+    join_token: Any
+    job: Job
+    image: Any
+    token: ApiToken
+
+    @property
+    def msp(self) -> Tenant:
+        return self.fleet.msp
+
+    def host_page(self, host: Hypervisor) -> str:
+        return f"/c/{self.fleet.customer.slug}/hosts/{host.name}/"
+
+
+def scene_make(msp: Tenant, user: User) -> Scene:
+    fleet = fleet_of(msp, "alder")
+    fleet.host.networks.first()
+    return Scene(
+        fleet=fleet,
+        user=user,
+        off=VirtualMachineFactory(
+            hypervisor=fleet.host, network=fleet.network, name="sleeper", observed_power="off"
+        ),
+        empty_host=HypervisorFactory(site=fleet.site, name="empty", online=False),
+        empty_site=SiteFactory(tenant=fleet.customer, name="Empty", slug="empty"),
+        spare_network=NetworkFactory(hypervisor=fleet.host, name="spare", subnet="10.99.0.0/24"),
+        join_token=JoinTokenFactory(site=fleet.site),
+        job=JobFactory(
+            hypervisor=HypervisorFactory(site=fleet.site, name="asleep", online=False),
+            requested_by=user,
+        ),
+        image=ImageVersionFactory(image=ImageFactory(tenant=fleet.customer)).image,
+        token=api_token_create(user=user, name="old")[0],
+    )
+
+
+def _file() -> SimpleUploadedFile:
+    return SimpleUploadedFile("disk.raw", (bytes(510) + b"\x55\xaa").ljust(1024 * 1024, b"\0"))
+
+
+def _bulk(action: str, row: Any) -> dict[str, Any]:
+    return {"action": action, "chosen": [row.id], "confirmed": "yes", "count": "1"}
+
+
+def _image(name: str) -> dict[str, Any]:
+    return {
+        "name": name, "os": "Debian", "default_username": "debian", "min_disk_gib": 1,
+        "min_memory_mib": 256,
+    }  # fmt: skip
+
+
+_URL = f"https://1.1.1.1/x.qcow2?signature={MARK}"
+
+PAGES: dict[str, Any] = {
+    "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
+    "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
+    "site-new": lambda s: (
+        "/sites/new/",
+        {"tenant": s.fleet.customer.slug, "name": "Newest", "address": "", "time_zone": "UTC"},
+    ),
+    "site-change": lambda s: (
+        f"{s.fleet.site_page}change/",
+        {"change-name": "Other", "change-address": "x", "change-time_zone": "UTC"},
+    ),
+    "site-remove": lambda s: (
+        f"/c/{s.fleet.customer.slug}/sites/empty/remove/",
+        {"remove-name": "Empty"},
+    ),
+    "join-token-new": lambda s: (
+        f"{s.fleet.site_page}join-tokens/",
+        {"join-max_uses": 1, "join-hours": "24"},
+    ),
+    "join-token-revoke": lambda s: (
+        f"{s.fleet.site_page}join-tokens/{s.join_token.id}/revoke/",
+        {},
+    ),
+    "host-bulk": lambda s: ("/hosts/bulk/", _bulk("remove", s.empty_host)),
+    "host-rename": lambda s: (f"{s.fleet.host_page}rename/", {"rename-name": "other"}),
+    "host-remove": lambda s: (f"{s.host_page(s.empty_host)}remove/", {"remove-name": "empty"}),
+    "host-forget": lambda s: (f"{s.host_page(s.empty_host)}forget/", {"remove-name": "empty"}),
+    "network-new": lambda s: (
+        f"{s.fleet.host_page}networks/",
+        {"name": "new", "kind": "nat", "addressing": "portal", "subnet": "10.98.0.0/24",
+         "mtu": 1500},
+    ),
+    "network-remove": lambda s: (
+        f"{s.fleet.host_page}networks/{s.spare_network.id}/remove/",
+        {},
+    ),
+    "vm-new": lambda s: (
+        "/vms/new/",
+        {"place": f"host:{s.fleet.host.id}", "name": "new", "image": str(s.fleet.image.id),
+         "size": "small", "network": str(s.fleet.network.id), "username": "maria",
+         "password": MARK, "user_data": SCRIPT, "firmware": "bios"},
+    ),
+    "vm-bulk": lambda s: ("/vms/bulk/", _bulk("start", s.off)),
+    "vm-bulk-delete": lambda s: ("/vms/bulk/delete/", _bulk("delete", s.off)),
+    "vm-power": lambda s: (f"{s.fleet.vm_page}power/shutdown/", {}),
+    "vm-resize": lambda s: (
+        f"/c/{s.fleet.customer.slug}/vms/sleeper/resize/",
+        {"resize-vcpus": 2, "resize-memory_gib": 1,
+         **{f"resize-disk_{disk.id}": disk.size_gib for disk in s.off.disks.all()}},
+    ),
+    "vm-rename": lambda s: (f"{s.fleet.vm_page}rename/", {"rename-name": "other"}),
+    "vm-delete": lambda s: (
+        f"{s.fleet.vm_page}delete/",
+        {"delete-name": s.fleet.vm.name, "delete-disks": "delete"},
+    ),
+    "console-ticket": lambda s: (f"{s.fleet.vm_page}console/ticket/", {}),
+    "image-bulk": lambda s: ("/images/bulk/", _bulk("retire", s.image)),
+    "image-new": lambda s: (
+        "/images/new/",
+        {**_image("new"), "tenant": s.fleet.customer.slug, "url": _URL, "sha256": "ab" * 32,
+         "format": "qcow2"},
+    ),
+    "image-upload": lambda s: (
+        "/images/upload/",
+        {**_image("new"), "tenant": s.fleet.customer.slug, "file": _file()},
+    ),
+    "image-retire": lambda s: (f"/images/{s.image.id}/retire/", {}),
+    "job-bulk": lambda s: ("/activity/bulk/", _bulk("cancel", s.job)),
+    "job-cancel": lambda s: (f"/activity/{s.job.id}/cancel/", {}),
+    "account": lambda _: ("/me/", {"name": "Other", "time_zone": "UTC", "ssh_keys": SSH_KEY}),
+    "token-new": lambda _: ("/me/tokens/", {"token-name": "new", "token-days": "30"}),
+    "token-revoke": lambda s: (f"/me/tokens/{s.token.id}/revoke/", {}),
+}  # fmt: skip
+"""Pages by name: the address and what is posted there."""
+
+CALLS: dict[str, Any] = {
+    "POST sites/{pk}/join-tokens/": lambda s: (s.fleet.site.id, {}),
+    "POST vms/{pk}/console/": lambda s: (s.fleet.vm.id, {"kind": "serial"}),
+    "POST hypervisors/{pk}/forget/": lambda s: (s.empty_host.id, {"name": "empty"}),
+    "POST tenants/": lambda s: (None, {"name": "Newest", "parent": str(s.msp.id)}),
+    "PATCH tenants/{pk}/": lambda s: (s.fleet.customer.id, {"name": "Other"}),
+    "POST sites/": lambda s: (None, {"name": "Newest", "tenant": str(s.fleet.customer.id)}),
+    "PATCH sites/{pk}/": lambda s: (s.fleet.site.id, {"name": "Other"}),
+    "DELETE sites/{pk}/": lambda s: (s.empty_site.id, {}),
+    "PATCH hypervisors/{pk}/": lambda s: (s.fleet.host.id, {"name": "other"}),
+    "DELETE hypervisors/{pk}/": lambda s: (s.empty_host.id, {}),
+    "DELETE join-tokens/{pk}/": lambda s: (s.join_token.id, {}),
+    "POST networks/": lambda s: (
+        None,
+        {"name": "new", "hypervisor": str(s.fleet.host.id), "kind": "nat",
+         "subnet": "10.98.0.0/24"},
+    ),
+    "DELETE networks/{pk}/": lambda s: (s.spare_network.id, {}),
+    "POST images/": lambda s: (
+        None,
+        {"name": "new", "tenant": str(s.fleet.customer.id), "url": _URL, "sha256": "ab" * 32},
+    ),
+    "POST images/upload/": lambda s: (
+        None,
+        {"name": "new", "tenant": str(s.fleet.customer.id), "file": _file()},
+    ),
+    "DELETE images/{pk}/": lambda s: (s.image.id, {}),
+    "POST vms/": lambda s: (
+        None,
+        {"name": "new", "hypervisor": str(s.fleet.host.id), "image": str(s.fleet.image.id),
+         "nics": [{"network": str(s.fleet.network.id)}], "password": MARK, "user_data": SCRIPT},
+    ),
+    "PATCH vms/{pk}/": lambda s: (s.fleet.vm.id, {"name": "other"}),
+    "DELETE vms/{pk}/": lambda s: (s.fleet.vm.id, {}),
+    "POST vms/{pk}/reboot/": lambda s: (s.fleet.vm.id, {}),
+    "POST vms/{pk}/resize/": lambda s: (s.off.id, {"vcpus": 2}),
+    "POST vms/{pk}/shutdown/": lambda s: (s.fleet.vm.id, {}),
+    "POST vms/{pk}/start/": lambda s: (s.off.id, {}),
+    "POST vms/{pk}/stop/": lambda s: (s.fleet.vm.id, {}),
+}  # fmt: skip
+"""Actions of the API: the id in the path, and the body."""
