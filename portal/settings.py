@@ -195,6 +195,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
     },
     "verify-audit-log": {"task": "tenants.tasks.verify_audit_log", "schedule": 86_400.0},
+    "recheck-ended": {"task": "tenants.tasks.recheck_ended_memberships", "schedule": 15.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }
 

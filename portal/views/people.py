@@ -1,20 +1,23 @@
 """People: the list, and one of them."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 
+from consoles.models import ConsoleTicket
 from portal.views.base import PageView
 from portal.views.lists import ListPage
 from portal.views.people_filters import PeopleFilters
-from portal.views.people_queries import people_for_list
+from portal.views.people_queries import people_for_list, second_factors
 from portal.views.people_tables import PeopleTable, membership_words
 from portal.views.states import person_look
-from tenants.models import ApiToken, AuditEvent, Invitation, Tenant, User
+from tenants.models import AuditEvent, Invitation, User
+from tenants.services.leaving import leaving_preview, person_leave
 
 _EVENTS_SHOWN = 10
 
@@ -36,6 +39,9 @@ class PeopleView(ListPage):
 
     def rows(self) -> "QuerySet[User]":
         return people_for_list(self.user)
+
+    def for_rows(self, rows: Sequence[Any]) -> dict[str, Any]:
+        return {"second_factors": second_factors(rows)}
 
     def about(self) -> dict[str, Any]:
         return {
@@ -70,27 +76,51 @@ class PersonView(PersonPage):
     def get(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
         person = self.person(person_id)
         events = AuditEvent.objects.allowed(self.user, "audit.view").select_related("tenant")
+        leaving = leaving_preview(actor=self.actor, person=person)
         return self.page(
             {
                 "here": reverse("person", args=(person.pk,)),
                 "person": person,
-                "tokens": _tokens_open(person),
+                "sessions": leaving.sessions,
+                "tokens": leaving.tokens,
+                "second_factor": second_factors([person]).get(person.pk),
                 "events": events.filter(actor=person)[:_EVENTS_SHOWN],
                 "reach_url": _reach_url(person),
-                "may_end": Tenant.objects.allowed(self.user, "user.manage")
-                .filter(id__in=[one.tenant_id for one in _held(person)])
-                .exists(),
+                "may_end": bool(leaving.memberships),
             }
         )
 
 
-def _held(person: Any) -> list[Any]:
-    return [one for one in person.seen_memberships if not one.ended]
+class PersonLeaveView(PersonPage):
+    """First what ends, then, confirmed, it ends."""
 
+    permission = "user.manage"
+    template_name = "pages/person_leave.html"
 
-def _tokens_open(person: User) -> int:
-    tokens = ApiToken.objects.filter(user=person, revoked_at=None)
-    return tokens.exclude(expires_at__lte=timezone.now()).count()
+    def get(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        person = self.person(person_id)
+        consoles = ConsoleTicket.objects.allowed(self.user, "user.view").open()
+        return self.page(
+            {
+                "person": person,
+                "leaving": leaving_preview(actor=self.actor, person=person),
+                "consoles": consoles.filter(user=person).count(),
+                "is_oneself": person.pk == self.user.pk,
+            }
+        )
+
+    def post(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        person = self.person(person_id)
+
+        def leave() -> str:
+            count = len(person_leave(actor=self.actor, person=person))
+            return (
+                f"{person} has left: {count} membership{'s' * (count != 1)} ended, and what was "
+                "open is closed."
+            )
+
+        self.attempt(leave)
+        return redirect("person", person_id=person.pk)
 
 
 def _reach_url(person: User) -> str:

@@ -104,6 +104,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("activity/<uuid:job_id>/cancel/", activity.JobCancelView.as_view(), name="job-cancel"),
     path("people/", people.PeopleView.as_view(), name="people"),
     path("people/<uuid:person_id>/", people.PersonView.as_view(), name="person"),
+    path("people/<uuid:person_id>/leave/", people.PersonLeaveView.as_view(), name="person-leave"),
     path("invitations/", invitations.InvitationsView.as_view(), name="invitations"),
     path("invitations/new/", invitations.InvitationCreateView.as_view(), name="invitation-new"),
     path(

@@ -170,7 +170,10 @@ def invitation_accept(*, actor: Actor, secret: str) -> Membership:
                 f"This invitation is for {invitation.email}, and you are signed in as "
                 f"{actor.name}. Sign out, then open the link again."
             )
-        return _taken_up(actor, invitation, actor.user)
+        user = User.objects.select_for_update().get(pk=actor.user.pk)
+        if not user.is_active:
+            raise OtherAccountError("Your account was closed. Open the link again.")
+        return _taken_up(actor, invitation, user)
 
 
 @transaction.atomic
@@ -186,7 +189,7 @@ def invitation_accept_new(
         invitation = _checked(_by_secret().select_for_update(of=("self",)).filter(
             hash=_hash(secret)
         ).first())  # fmt: skip
-        user = User.objects.filter(email__iexact=invitation.email).first()
+        user = User.objects.select_for_update().filter(email__iexact=invitation.email).first()
         if user is not None and user.is_active:
             raise AccountExistsError(
                 f"{invitation.email} has an account already. Sign in with it; then you can "

@@ -59,6 +59,7 @@ CHANGING = {
     "image-upload": "image.manage",
     "image-retire": "image.manage",
     "job-cancel": "job.view",
+    "person-leave": "user.manage",
     "invitation-new": "user.manage",
     "invitation-renew": "user.manage",
     "invitation-revoke": "user.manage",
