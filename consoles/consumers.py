@@ -7,16 +7,19 @@ from typing import Any, ClassVar
 import structlog
 
 from consoles.models import ConsoleTicket
+from consoles.models.ticket import SEEN_EVERY
 from consoles.services.stream_proof import stream_proven
 from consoles.services.tickets import (
     TicketInvalidError,
     console_closed,
     console_ticket_redeem,
 )
+from consoles.services.watching import console_still_allowed
 from consoles.streams import (
     HOST_CLOSED,
     HOST_REFUSED,
     INTERNAL,
+    NO_MORE_ALLOWED,
     NOT_FOUND,
     PROTOCOL_ERROR,
     TIMED_OUT,
@@ -32,6 +35,7 @@ from hypervisors.services.jobs import host_group
 from hypervisors.services.signatures import RequestRefusedError, signed_stream
 from hypervisors.sockets import Socket, in_database
 from tenants.actor import Actor, agent_short
+from tenants.services.live import person_group
 from tenants.services.sessions import session_group
 
 log = structlog.get_logger("consoles")
@@ -83,9 +87,12 @@ class ConsoleConsumer(ConsoleSocket):
     """The browser's end: a ticket in the path opens it."""
 
     dial_back_s: ClassVar[float] = 15.0
+    recheck_s: ClassVar[float] = SEEN_EVERY.total_seconds()
+    session_group = ""
+    person_group = ""
+    watch: asyncio.Task[None] | None = None
     ticket: ConsoleTicket | None = None
     opened_at: float = 0.0
-    session_group = ""
 
     async def connect(self) -> None:
         await self._join_session()
@@ -106,7 +113,34 @@ class ConsoleConsumer(ConsoleSocket):
             await self.end(TIMED_OUT, "Too many consoles are being opened. Try again in a minute.")
             return
         self.ticket, self.opened_at = ticket, asyncio.get_running_loop().time()
+        self.person_group = person_group(ticket.user_id)
+        await self.channel_layer.group_add(self.person_group, self.channel_name)
+        # Asked anew, once it will be heard: what was lost since the ticket was looked at.
+        if not await self._still_allowed():
+            return
         self.pump = asyncio.create_task(self._run(ticket, self.stream))
+        self.watch = asyncio.create_task(self._keep_asking())
+
+    async def person_recheck(self, _event: dict[str, Any]) -> None:
+        """From tenants.services.live: whoever opened this may have lost something."""
+        await self._still_allowed()
+
+    async def _keep_asking(self) -> None:
+        while not self.ended:
+            await asyncio.sleep(self.recheck_s)
+            await self._still_allowed()
+
+    async def _still_allowed(self) -> bool:
+        """Whether this may stay open; closes it at once, with all that waits, where not."""
+        if self.ticket is None or self.stream is None or self.ended:
+            return False
+        if await in_database(console_still_allowed, self.ticket.pk):
+            return True
+        reason = "You may not use this console any more."
+        # This end first: what the guest still says is not for this person.
+        await self.end(NO_MORE_ALLOWED, reason)
+        await self.stream.close(NO_MORE_ALLOWED, reason)
+        return False
 
     async def _join_session(self) -> None:
         """Hear when the session that this socket was opened with ends."""
@@ -159,8 +193,10 @@ class ConsoleConsumer(ConsoleSocket):
             await self.stream.close(HOST_REFUSED, message["message"])
 
     async def cleanup(self) -> None:
-        if self.session_group:
-            await self.channel_layer.group_discard(self.session_group, self.channel_name)
+        for group in filter(None, (self.session_group, self.person_group)):
+            await self.channel_layer.group_discard(group, self.channel_name)
+        if self.watch is not None:
+            self.watch.cancel()
         await self.finish(1000, "The console was closed in the browser.")
         ticket, self.ticket = self.ticket, None
         if ticket is not None:

@@ -28,8 +28,10 @@ class PortalConfig(BaseSettings):
     """Django's secret key; without it, the one kept in DATA/secret_key."""
     debug: bool = False
     email_url: str = "console://"
+    """The mail server: smtp://…, or smtp+tls://user:password@host:587. Without one, the portal
+    shows the links that it would have sent."""
     email_from: str = ""
-    """Who mails of the portal are from; empty: basalt@ and the host name of `origin`."""
+    """The sender of the portal's messages; empty: basalt@ and the host name of the origin."""
     allow_private_image_urls: bool = False
     """Let images come from private addresses: for a mirror inside the portal's network."""
     max_image_bytes: int = 64 * 1024**3

@@ -11,12 +11,12 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from tenants.models import Tenant, User
 from tenants.scope import scope_of, sign_in_scope
-from tenants.services.live import live_missed, tenant_group
+from tenants.services.live import live_missed, person_group, tenant_group
 from tenants.services.sessions import session_group, session_open
 
 RECHECK_S = 60.0
-"""How long somebody who lost a membership may still hear that something changed."""
-SIGNED_OUT = 4401
+"""How often it is asked anew what a person may see, besides each time they lose something."""
+SIGNED_OUT, NO_MORE_ALLOWED = 4401, 4403
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
@@ -26,7 +26,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         self.joined: set[str] = set()
         self.recheck: asyncio.Task[None] | None = None
-        self.session_group = ""
+        self.session_group = self.person_group = ""
         if not self.scope["user"].is_authenticated:
             # Accepted first, so that the browser is told the code and not just a failure.
             await self.accept()
@@ -35,8 +35,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         # Accepted when all is followed: from "open" on, the page misses nothing. Whatever was
         # told since the page was made, it hears of now.
         self.session_group = session_group(self.scope["session"].session_key)
-        await self.channel_layer.group_add(self.session_group, self.channel_name)
-        # After the group is joined: a session that ended before that is seen to be gone.
+        self.person_group = person_group(self.scope["user"].pk)
+        for group in (self.session_group, self.person_group):
+            await self.channel_layer.group_add(group, self.channel_name)
+        # After the groups are joined: what was lost before that is seen to be gone.
         if not await self._follow():
             await self.accept()
             await self.close(code=SIGNED_OUT)
@@ -51,7 +53,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             self.recheck.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self.recheck
-        for group in filter(None, [*self.joined, self.session_group]):
+        for group in filter(None, [*self.joined, self.session_group, self.person_group]):
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive(self, text_data: Any = None, bytes_data: Any = None, **_: Any) -> None:
@@ -65,6 +67,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """From `tenants.services.sessions.sockets_close`."""
         await self.close(code=SIGNED_OUT)
 
+    async def person_recheck(self, _event: dict[str, Any]) -> None:
+        """From `tenants.services.live.person_recheck`."""
+        await self._look_again()
+
     def _page_made_at(self) -> float:
         """`?since=` of the socket's address, in seconds of the epoch; now, where it is not one."""
         query = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
@@ -76,9 +82,20 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def _keep_following(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
-            if not await self._follow():
-                await self.close(code=SIGNED_OUT)
+            if not await self._look_again():
                 return
+
+    async def _look_again(self) -> bool:
+        """Close where the person may see less than before: the page is made anew, or says why
+        it can't be."""
+        before = self.joined
+        if not await self._follow():
+            await self.close(code=SIGNED_OUT)
+            return False
+        if before - self.joined:
+            await self.close(code=NO_MORE_ALLOWED)
+            return False
+        return True
 
     async def _follow(self) -> bool:
         """Join and leave groups until they are those of the tenants the person may see now.

@@ -25,6 +25,10 @@ _SECTIONS = {
     "image-new": "images",
     "image-upload": "images",
     "job": "activity",
+    "person": "people",
+    "person-leave": "people",
+    "invitation-new": "invitations",
+    "invitation-renew": "invitations",
     "audit-event": "audit",
     "sign-in-policy": "sign-in-policies",
     "identity-provider-new": "sign-in-policies",
@@ -33,6 +37,8 @@ _SECTIONS = {
 
 # Name of the page, words, icon, and the permission that shows it.
 _ADMINISTRATION = (
+    ("people", "People", "users", "user.view"),
+    ("invitations", "Invitations", "mail", "user.view"),
     ("audit", "Audit", "history", "audit.view"),
     ("sign-in-policies", "Sign-in policy", "lock", "policy.manage"),
 )

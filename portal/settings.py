@@ -195,6 +195,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
     },
     "verify-audit-log": {"task": "tenants.tasks.verify_audit_log", "schedule": 86_400.0},
+    "recheck-ended": {"task": "tenants.tasks.recheck_ended_memberships", "schedule": 15.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }
 
@@ -228,6 +229,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 from portal.sign_in_settings import *  # noqa: E402, F403
 
+DEFAULT_FROM_EMAIL = CONFIG.email_from or f"Basalt <basalt@{_origin.hostname or 'localhost'}>"
 _email = urlsplit(CONFIG.email_url)
 EMAIL_BACKEND = (
     "django.core.mail.backends.smtp.EmailBackend"
@@ -240,7 +242,6 @@ EMAIL_HOST_USER = _email.username or ""
 EMAIL_HOST_PASSWORD = _email.password or ""
 EMAIL_USE_TLS = _email.scheme == "smtp+tls"
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = CONFIG.email_from or f"Basalt <basalt@{_origin.hostname or 'localhost'}>"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -7,6 +7,7 @@ from tenants.scope import system_scope
 from tenants.services.audit_checkpoints import checkpoints_make
 from tenants.services.audit_delivery import checkpoints_deliver
 from tenants.services.audit_verify import audit_verify, verification_store
+from tenants.services.rechecks import recheck_ended
 from tenants.services.scopes import tenant_sets_sweep
 
 log = structlog.get_logger("tenants")
@@ -36,3 +37,10 @@ def verify_audit_log() -> bool:
         if report.problem is not None:
             log.error("the audit log is broken", msp=report.name, why=report.problem.sentence)
     return not any(report.problem for report in reports)
+
+
+@shared_task(scope=system_scope("memberships of everybody end by themselves"))  # type: ignore[untyped-decorator]
+def recheck_ended_memberships() -> int:
+    """Every 15 seconds: pages and consoles of those whose membership or token has just ended
+    look again. Answers how many people that were."""
+    return recheck_ended()

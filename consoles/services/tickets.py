@@ -59,12 +59,14 @@ def console_ticket_create(
     if vm.observed_power in {Power.OFF, Power.CRASHED}:
         raise VmNotRunningError(f"“{vm.name}” is off, so it has no console. Start it first.")
     now = timezone.now()
-    ConsoleTicket.objects.filter(user=actor.user, expires_at__lt=now - _KEPT).delete()
+    old = ConsoleTicket.objects.filter(user=actor.user, expires_at__lt=now - _KEPT)
+    old.exclude(pk__in=ConsoleTicket.objects.open().values("pk")).delete()
     secret = secrets.token_urlsafe(32)
     ticket = ConsoleTicket.objects.create(
         tenant_id=vm.tenant_id,
         vm=vm,
         user=actor.user,
+        token=actor.token,
         kind=kind,
         hash=_hash(secret),
         expires_at=now + TICKET_LIFE,
@@ -105,7 +107,7 @@ def console_ticket_redeem(*, user: User | AnonymousUser | None, secret: str) -> 
         vm = vms.select_related("hypervisor", "tenant").filter(pk=ticket.vm_id).first()
         # The update decides: of two that redeem at once, one finds no unused row any more.
         unused = ConsoleTicket.objects.filter(pk=ticket.pk, used_at=None)
-        if vm is None or not unused.update(used_at=now):
+        if vm is None or not unused.update(used_at=now, seen_at=now):
             raise _ticket_invalid()
     ticket.vm = vm
     return ticket
@@ -117,6 +119,7 @@ def console_closed(*, actor: Actor, ticket: ConsoleTicket, seconds: int) -> None
     vm = ticket.vm
     # Whoever had it open may see nothing of the VM any more: that may be why it ended.
     with system_scope("the end of a console is noted, whoever it was"):
+        ConsoleTicket.objects.filter(pk=ticket.pk).update(closed_at=timezone.now())
         audit_record(
             actor=actor,
             tenant=vm.tenant,

@@ -19,7 +19,8 @@ from hypervisors.models import Hypervisor, Job
 from hypervisors.services.job_kinds import job_kind_labels
 from portal.views import states
 from portal.views.audit_words import action_words
-from tenants.models import Site
+from tenants.models import Invitation, Site, User
+from tenants.words import until_words
 from vms.models import VirtualMachine
 
 register = template.Library()
@@ -91,6 +92,17 @@ def cloud_init_state(vm: VirtualMachine) -> SafeString:
 
 
 @register.simple_tag
+def person_state(person: User) -> SafeString:
+    """Of one that `people_for_list` found."""
+    return _state(states.person_look(person), test_id="person-state")
+
+
+@register.simple_tag
+def invitation_state(invitation: Invitation) -> SafeString:
+    return _state(states.invitation_look(invitation), test_id="invitation-state")
+
+
+@register.simple_tag
 def job_tone(status: str) -> str:
     """The colour of a step of a job."""
     return states.job_look(Job(status=status)).tone
@@ -129,6 +141,12 @@ def _ago_words(at: datetime) -> str:
     if (timezone.now() - at).total_seconds() < 60:
         return "just now"
     return f"{timesince(at, depth=1)} ago"
+
+
+@register.filter
+def until(at: datetime | None) -> str:
+    """ "until Friday 27 Nov"; "" for what does not end."""
+    return until_words(at)
 
 
 @register.filter

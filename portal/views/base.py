@@ -20,6 +20,8 @@ from tenants.permissions import check_known
 
 SIGNED_IN = "signed-in"
 """In place of a permission, on pages about nothing but the person themselves."""
+ANYBODY = "anybody"
+"""In place of a permission, on pages that a secret in their address opens."""
 
 M = TypeVar("M", bound=models.Model)
 
@@ -33,13 +35,13 @@ class PageView(View):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         declared = getattr(cls, "permission", None)
-        if declared is not None and declared != SIGNED_IN:
+        if declared is not None and declared not in (SIGNED_IN, ANYBODY):
             check_known(declared)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not hasattr(self, "permission"):
             raise ImproperlyConfigured(f"{type(self).__name__} declares no permission")
-        if not request.user.is_authenticated:
+        if self.permission != ANYBODY and not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
         try:
             response = super().dispatch(request, *args, **kwargs)

@@ -17,7 +17,7 @@ from portal.views.queries import customers_for_list, jobs_for_list, sites_for_li
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
 from tenants.models import Membership, Tenant
-from tenants.services.leaving import tenant_remove
+from tenants.services.tenant_removal import tenant_remove
 from tenants.services.tenants import tenant_create, tenant_rename
 
 

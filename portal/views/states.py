@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from hypervisors.models import Hypervisor, Job, Status
-from tenants.models import Site
+from tenants.models import Invitation, Site, User
 from vms.models import Power, VirtualMachine
 
 
@@ -52,6 +52,12 @@ _CLOUD_INIT = {
     VirtualMachine.CloudInit.RUNNING: Look("busy", "loader-2", "Configuring itself", spin=True),
     VirtualMachine.CloudInit.DONE: Look("good", "circle-check", "Configured"),
     VirtualMachine.CloudInit.FAILED: Look("bad", "circle-x", "Configuration failed"),
+}
+_INVITATION = {
+    Invitation.State.OPEN: Look("busy", "mail", "Sent"),
+    Invitation.State.ACCEPTED: Look("good", "circle-check", "Accepted"),
+    Invitation.State.EXPIRED: Look("warn", "clock", "Expired"),
+    Invitation.State.REVOKED: Look("idle", "circle-x", "Taken back"),
 }
 
 
@@ -114,3 +120,18 @@ def job_look(job: Job) -> Look:
 def cloud_init_look(vm: VirtualMachine) -> Look:
     """How far the guest is with configuring itself."""
     return _CLOUD_INIT[VirtualMachine.CloudInit(vm.cloud_init)]
+
+
+def person_look(person: User) -> Look:
+    """Whether somebody is here. The person is one of `people_for_list`."""
+    if vars(person)["is_here"]:
+        return Look("good", "user", "Active")
+    return Look("idle", "logout", "Left")
+
+
+def invitation_look(invitation: Invitation) -> Look:
+    """What became of an invitation."""
+    look = _INVITATION[invitation.state]
+    if invitation.state == Invitation.State.OPEN and not invitation.mailed:
+        return Look("warn", "link", "Not mailed", hint="The link must be passed on by hand")
+    return look

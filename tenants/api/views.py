@@ -16,7 +16,7 @@ from tenants.api.serializers import (
     TenantSerializer,
 )
 from tenants.models import Site, Tenant
-from tenants.services.leaving import tenant_remove
+from tenants.services.tenant_removal import tenant_remove
 from tenants.services.tenants import (
     site_change,
     site_create,

@@ -10,6 +10,7 @@ from tenants.models.audit import (
     DeletedTenant,
 )
 from tenants.models.idempotency import IdempotentAnswer
+from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
@@ -37,6 +38,7 @@ __all__ = [
     "IdempotentAnswer",
     "IdentityProvider",
     "IdentityProviderDomain",
+    "Invitation",
     "KnownDevice",
     "Membership",
     "MfaFor",

@@ -3,6 +3,7 @@
 import uuid
 from typing import Self
 
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -34,6 +35,11 @@ class Role(models.Model):
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
+    def allowed(self, user: User | AnonymousUser, permission: str) -> Self:
+        """Memberships of tenants on which `user` holds `permission`, ended ones too."""
+        tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
+        return self.filter(tenant__in=tenants)
+
     def current(self) -> Self:
         """Memberships that have not ended."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
@@ -68,3 +74,8 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.role} of {self.tenant}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it gives nothing any more."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()

@@ -1,16 +1,34 @@
 """People, who sign in by e-mail."""
 
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Lower
 from django.utils import timezone
 
 
+class UserQuerySet(models.QuerySet["User"]):
+    def allowed(self, user: "User | AnonymousUser", permission: str) -> Self:
+        """People who have, or had, a membership of a tenant on which `user` holds `permission`.
+        Their memberships elsewhere are another matter: ask for those by the same permission."""
+        from tenants.models.membership import Membership
+
+        seen = Membership.objects.allowed(user, permission)
+        return self.filter(Exists(seen.filter(user=OuterRef("pk"))))
+
+
 class UserManager(BaseUserManager["User"]):
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
+    def allowed(self, user: "User | AnonymousUser", permission: str) -> UserQuerySet:
+        """As UserQuerySet.allowed."""
+        return self.get_queryset().allowed(user, permission)
+
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         """A person; without a password they can't sign in until they set one."""
         user = self.model(email=email.strip().lower(), **fields)
@@ -34,7 +52,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = UserManager()
+    objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"

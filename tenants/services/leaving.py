@@ -1,53 +1,121 @@
-"""Deleting a customer. What was done for it stays in the audit log, and stays readable."""
+"""Somebody leaves: all of it in one action, and at once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import QuerySet
+from django.utils import timezone
 
 from tenants.actor import Actor
-from tenants.errors import InvalidInputError, RuleError
-from tenants.models import DeletedTenant, Tenant
-from tenants.scope import system_scope
+from tenants.errors import RuleError
+from tenants.models import ApiToken, Invitation, Membership, Tenant, User
+from tenants.scope import sign_in_scope, system_scope
 from tenants.services.audit import audit_record
+from tenants.services.live import live_publish, person_recheck
+from tenants.services.owners import owners_must_remain
+from tenants.services.sessions import sessions_end, sessions_of
+
+PERMISSION = "user.manage"
 
 
-class TenantNotEmptyError(RuleError):
-    code = "tenant_not_empty"
+class NothingToEndError(RuleError):
+    """The person has no membership within the actor's reach."""
+
+    code = "nothing_to_end"
     status = 409
 
 
-@transaction.atomic
-def tenant_remove(*, actor: Actor, tenant: Tenant) -> None:
-    """Delete a customer that has no customers, sites or hosts any more, with its images, its
-    roles and its memberships. Whoever reads the audit log of the tenant above goes on reading
-    this one's. An MSP is not deleted: nobody would be left to read.
+@dataclass(frozen=True)
+class Leaving:
+    """What would end. Sessions and tokens end where the person has no role left anywhere, which
+    the actor is not told beforehand: it would say that there is another tenant."""
 
-    Raises InvalidInputError, TenantNotEmptyError.
-    """
-    tenant = Tenant.objects.select_for_update(of=("self",)).get(pk=tenant.pk)
-    above = tenant.parent
-    if above is None:
-        raise InvalidInputError("An MSP can't be deleted. Delete its customers, one by one.")
-    tenant_id, name = tenant.id, tenant.name
-    audit_record(
-        actor=actor,
-        tenant=tenant,
-        action="tenant.remove",
-        object_kind="tenant",
-        object_id=tenant_id,
-        object_name=name,
-        before={"name": name, "parent": above.name},
+    memberships: list[Membership]
+    invitations: int
+    sessions: int
+    tokens: int
+
+
+def leaving_preview(*, actor: Actor, person: User) -> Leaving:
+    """What `person_leave` would end."""
+    return Leaving(
+        memberships=list(_memberships(actor, person)),
+        invitations=_invitations(actor, person).count(),
+        sessions=len(sessions_of(person)),
+        tokens=_tokens(person).count(),
     )
-    try:
-        # Whoever may delete it need not reach the tenant above, which its events go to.
-        with transaction.atomic(), system_scope("its events become readable to the one above"):
-            # And those of customers that were deleted below it.
-            DeletedTenant.objects.filter(reach_tenant=tenant).update(reach_tenant=above)
-            DeletedTenant.objects.create(
-                id=tenant_id, name=name, reach_tenant=above, chain_id=above.parent_id or above.id
-            )
-            tenant.delete()
-    except ProtectedError as error:
-        held = sorted({str(row._meta.verbose_name_plural) for row in error.protected_objects})
-        raise TenantNotEmptyError(
-            f"{name} has {' and '.join(held)} still. Remove them first, then delete it."
-        ) from error
+
+
+@transaction.atomic
+def person_leave(*, actor: Actor, person: User) -> list[Membership]:
+    """End the memberships of `person` on which the actor holds user.manage, and the invitations
+    sent to them there. Where none is left anywhere, the account is closed: sessions end, tokens
+    open nothing. Open pages and consoles to what was lost close at once. Returns what ended.
+
+    Raises NothingToEndError, LastOwnerError.
+    """
+    # Whoever accepts an invitation elsewhere at this moment waits here, or is waited for.
+    with sign_in_scope():
+        User.objects.select_for_update().get(pk=person.pk)
+    memberships = list(_memberships(actor, person).select_for_update(of=("self",)))
+    if not memberships:
+        raise NothingToEndError(
+            f"{person} has no membership that you may end: there is none, or it is of a tenant "
+            "above yours."
+        )
+    ids = [membership.pk for membership in memberships]
+    owners_must_remain(ids)
+    now = timezone.now()
+    Membership.objects.filter(pk__in=ids).update(expires_at=now)
+    for invitation in _invitations(actor, person):
+        invitation.revoked_at = now
+        invitation.save(update_fields=["revoked_at"])
+    _note(actor, person, memberships)
+    with system_scope("whether the person has a role anywhere is nobody's to see"):
+        if not Membership.objects.current().filter(user=person).exists():
+            _account_close(person)
+    person_recheck(person.pk)
+    return memberships
+
+
+def _account_close(person: User) -> None:
+    User.objects.filter(pk=person.pk).update(is_active=False)
+    sessions_end(user=person)
+    _tokens(person).update(revoked_at=timezone.now())
+
+
+def _memberships(actor: Actor, person: User) -> "QuerySet[Membership]":
+    if actor.user is None:
+        return Membership.objects.none()
+    held = Membership.objects.current().allowed(actor.user, PERMISSION).filter(user=person)
+    return held.select_related("tenant", "role").order_by("tenant__name", "role__name", "id")
+
+
+def _invitations(actor: Actor, person: User) -> "QuerySet[Invitation]":
+    if actor.user is None:
+        return Invitation.objects.none()
+    return Invitation.objects.allowed(actor.user, PERMISSION).open().to(person.email)
+
+
+def _tokens(person: User) -> "QuerySet[ApiToken]":
+    tokens = ApiToken.objects.filter(user=person, revoked_at=None)
+    return tokens.exclude(expires_at__lte=timezone.now())
+
+
+def _note(actor: Actor, person: User, memberships: Iterable[Membership]) -> None:
+    """One event for each tenant: each sees what happened to it, and no more."""
+    roles: dict[Tenant, list[str]] = {}
+    for membership in memberships:
+        roles.setdefault(membership.tenant, []).append(membership.role.name)
+    for tenant, names in roles.items():
+        audit_record(
+            actor=actor,
+            tenant=tenant,
+            action="membership.end",
+            object_kind="user",
+            object_id=person.id,
+            object_name=person.email,
+            before={"roles": sorted(names)},
+        )
+        live_publish(tenant_id=tenant.id, kind="person", object_id=person.id)

@@ -36,6 +36,7 @@ _SEGMENTS = {
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
     "identity-providers": "identity_provider", "providers": "identity_provider",
+    "invitations": "invitation",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 

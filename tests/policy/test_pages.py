@@ -9,7 +9,7 @@ from django.views import View
 
 from portal.views import sign_in_urls
 from portal.views import urls as pages
-from portal.views.base import SIGNED_IN, PageView
+from portal.views.base import ANYBODY, SIGNED_IN, PageView
 from tenants.permissions import PERMISSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,8 @@ SIGNED_IN_ONLY = {
     "view-default",
     "view-delete",
 }
+# Opened by a secret in their address.
+BY_SECRET = {"invitation-accept"}
 CHANGING = {
     "customer-new": "tenant.manage",
     "customer-rename": "tenant.manage",
@@ -64,6 +66,10 @@ CHANGING = {
     "identity-provider": "policy.manage",
     "identity-provider-domains": "policy.manage",
     "identity-provider-remove": "policy.manage",
+    "person-leave": "user.manage",
+    "invitation-new": "user.manage",
+    "invitation-renew": "user.manage",
+    "invitation-revoke": "user.manage",
 }
 EVERY_PAGE = [
     (pattern.name, pattern.callback.view_class)
@@ -77,13 +83,17 @@ def test_every_page_declares_a_permission(name, view):
     declared = view.permission
     if declared == SIGNED_IN:
         assert name in SIGNED_IN_ONLY
+    elif declared == ANYBODY:
+        assert name in BY_SECRET
     else:
         assert declared in PERMISSIONS
 
 
 @pytest.mark.parametrize(("name", "view"), EVERY_PAGE)
 def test_whatever_changes_something_needs_more_than_seeing_it(name, view):
-    if hasattr(view, "post") and name not in SIGNED_IN_ONLY:
+    if name in BY_SECRET:
+        assert view.permission == ANYBODY
+    elif hasattr(view, "post") and name not in SIGNED_IN_ONLY:
         assert view.permission == CHANGING[name]
     elif name not in SIGNED_IN_ONLY | {
         "console",

@@ -31,6 +31,7 @@ from tenants.models import (
     DeletedTenant,
     IdempotentAnswer,
     IdentityProviderDomain,
+    Invitation,
     KnownDevice,
     Role,
     SavedView,
@@ -112,7 +113,7 @@ def nobody() -> World:
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
         "user api_token membership role audit_event saved_view sign_in_policy "
-        "identity_provider domain"
+        "identity_provider domain invitation"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -220,13 +221,18 @@ def _world(digits: int, tenant: Tenant) -> World:
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}
     HostUsage.objects.create(hypervisor=host, **busy)
     VmUsage.objects.create(vm=vm, **busy)
+    invitation = Invitation.objects.create(
+        tenant=tenant, id=ident(digits), email=f"i@{mine}.example", role=role, invited_by=user,
+        hash=hashlib.sha256(secret.encode()).hexdigest(), expires_at=soon,
+    )  # fmt: skip
     view = SavedView.objects.create(user=user, list_name="vms", name=f"w-{mine}", id=ident(digits))
     rows = {
         "tenant": tenant, "site": site, "hypervisor": host, "network": network, "image": image,
         "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "role": role, "audit_event": event,
-        "saved_view": view, "sign_in_policy": policy, "identity_provider": provider,
+        "saved_view": view, "invitation": invitation,
+        "sign_in_policy": policy, "identity_provider": provider,
         "domain": domain,
     }  # fmt: skip
     ids = {kind: str(row.pk) for kind, row in rows.items()}

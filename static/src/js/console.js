@@ -13,8 +13,9 @@ const again = document.getElementById("console-again");
 const ENTER = 0xff0d;
 const TAB = 0xff09;
 const RETRIES = 3;
-// The portal's "not found" and "the host refused": asking again would not help.
-const FINAL = new Set([4404, 4502]);
+// The portal's "signed out", "no more allowed", "not found" and "the host refused": asking again
+// would not help.
+const FINAL = new Set([4401, 4403, 4404, 4502]);
 
 let rfb = null;
 let tries = 0;

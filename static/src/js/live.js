@@ -52,7 +52,8 @@ export function connectLive(path, htmx) {
     });
     socket.addEventListener("close", (event) => {
       document.documentElement.dataset.live = "down";
-      if (event.code === 4401) {
+      // Signed out, or something on the page may not be seen any more.
+      if (event.code === 4401 || event.code === 4403) {
         window.location.reload();
         return;
       }

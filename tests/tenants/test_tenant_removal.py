@@ -7,7 +7,7 @@ from tenants.actor import SYSTEM
 from tenants.errors import InvalidInputError
 from tenants.models import AuditEvent, DeletedTenant, Tenant
 from tenants.scope import scope_of
-from tenants.services.leaving import TenantNotEmptyError, tenant_remove
+from tenants.services.tenant_removal import TenantNotEmptyError, tenant_remove
 from tenants.services.tenants import site_create, site_remove, tenant_create
 from tests.factories import ImageFactory, MembershipFactory, MspFactory
 

@@ -1,0 +1,26 @@
+"""How often something may be done."""
+
+from django.core.cache import cache
+
+from tenants.errors import RuleError
+
+
+class TooOftenError(RuleError):
+    """Done too often in too short a time."""
+
+    code = "too_often"
+    status = 429
+
+
+def limit_use(name: str, *, most: int, per_s: int, message: str) -> None:
+    """Count one more. Raises TooOftenError with `message` beyond `most` within `per_s` seconds
+    of the first; it is counted from anew afterwards."""
+    key = f"limit:{name}"
+    if cache.add(key, 1, per_s):
+        return
+    try:
+        count = cache.incr(key)
+    except ValueError:  # it ran out between the two
+        return
+    if count > most:
+        raise TooOftenError(message)
