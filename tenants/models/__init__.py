@@ -1,5 +1,6 @@
 """People, tenants, and who may do what."""
 
+from tenants.models.access_rule import AccessRule
 from tenants.models.api_token import ApiToken
 from tenants.models.audit import AuditEvent
 from tenants.models.idempotency import IdempotentAnswer
@@ -12,6 +13,7 @@ from tenants.models.tenant_set import TenantSet
 from tenants.models.user import User
 
 __all__ = [
+    "AccessRule",
     "ApiToken",
     "AuditEvent",
     "IdempotentAnswer",

@@ -1,16 +1,24 @@
 """What people changed."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
+from tenants.models.access_rule import AccessRule
 from tenants.models.api_token import ApiToken
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.user import User
 
 
 class AuditEventQuerySet(TenantQuerySet["AuditEvent"]):
-    pass
+    def allowed(self, user: User | AnonymousUser, permission: str) -> Self:
+        """As everywhere; but whoever is denied a part of a tenant sees no events of that tenant,
+        as they name the part."""
+        rows = super().allowed(user, permission)
+        if not isinstance(user, User):
+            return rows
+        return rows.exclude(tenant__in=AccessRule.objects.parts_denied(user).values("tenant_id"))
 
 
 class AuditEvent(TenantOwnedModel):

@@ -1,8 +1,9 @@
 """Who holds which role on which tenant."""
 
 import uuid
-from typing import Self
+from typing import Any, ClassVar, Self
 
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -10,6 +11,28 @@ from django.utils import timezone
 
 from tenants.models.tenant import Tenant
 from tenants.models.user import User
+from tenants.permissions import check_known
+
+
+class RoleQuerySet(models.QuerySet["Role"]):
+    def allowed(self, user: User | AnonymousUser, permission: str) -> Self:
+        """Roles of tenants where `user` holds `permission`; to see, those above and the built-in
+        ones too, as they are given there."""
+        own = Tenant.objects.allowed(user, permission).order_by()
+        if not check_known(permission).endswith(".view"):
+            return self.filter(tenant__in=own.values("id"))
+        if not own.exists():
+            return self.none()
+        return self.filter(
+            Q(tenant=None)
+            | Q(tenant__in=own.values("id"))
+            | Q(tenant__in=own.values("parent_id"))
+            | Q(tenant__in=own.values("parent__parent_id"))
+        )
+
+    def usable_on(self, tenant: Tenant) -> Self:
+        """Roles that can be given on this tenant: the built-in ones, its own, and those above."""
+        return self.filter(Q(tenant=None) | Q(tenant__in=Tenant.objects.and_above(tenant)))
 
 
 class Role(models.Model):
@@ -21,8 +44,10 @@ class Role(models.Model):
     name = models.CharField(max_length=100)
     permissions = ArrayField(models.CharField(max_length=63))
 
+    objects: ClassVar[RoleQuerySet] = RoleQuerySet.as_manager()  # type: ignore[assignment]
+
     class Meta:
-        ordering = ["name"]
+        ordering = ["name", "id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "slug"], name="role_slug_once", nulls_distinct=False
@@ -33,20 +58,56 @@ class Role(models.Model):
         return self.name
 
 
+def current() -> Q:
+    """What has not ended, of rows with `expires_at`."""
+    return Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+
+
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def current(self) -> Self:
         """Memberships that have not ended."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+        return self.filter(current())
 
-    def permissions_of(self, user: User, tenant: Tenant | None = None) -> frozenset[str]:
-        """What `user` may do on `tenant`, or anywhere at all. Pages use it to leave out
-        buttons that would be refused; the refusal itself is `.allowed`."""
+    def permissions_of(
+        self,
+        user: User,
+        tenant: Tenant | None = None,
+        *,
+        site_id: uuid.UUID | None = None,
+        vm_id: uuid.UUID | None = None,
+    ) -> frozenset[str]:
+        """What `user` may do on `tenant`; on a site or VM of it; or anywhere at all. Pages use it
+        to leave out buttons that would be refused; the refusal itself is `.allowed`, which says
+        the same. Two queries."""
+        from tenants.models.access_rule import AccessRule
+
         if not user.is_active:
             return frozenset()
         held = self.current().filter(user=user)
-        if tenant is not None:
-            held = held.filter(tenant__in=Tenant.objects.and_above(tenant))
-        return frozenset().union(*held.values_list("role__permissions", flat=True))
+        if tenant is None:
+            given = AccessRule.objects.grants(user).values_list("role__permissions", flat=True)
+            return frozenset().union(*held.values_list("role__permissions", flat=True), *given)
+        # By their ids: a denied tenant's row is behind the second wall, its denial is not.
+        above = tenant.line()
+        about = Q(tenant__in=above, site=None, vm=None)
+        if site_id is not None:
+            about |= Q(site=site_id)
+        if vm_id is not None:
+            about |= Q(vm=vm_id)
+        rules = AccessRule.objects.of(user).filter(about).order_by()
+        found = list(rules.values_list("effect", "role__permissions"))
+        if any(effect == AccessRule.Effect.DENY for effect, _ in found):
+            return frozenset()
+        roles = held.filter(tenant__in=above).values_list("role__permissions", flat=True)
+        return frozenset().union(*roles, *(given or () for _, given in found))
+
+    def permissions_on(self, user: User, row: Any) -> frozenset[str]:
+        """What `user` may do on this tenant, or on this row of one."""
+        if isinstance(row, Tenant):
+            return self.permissions_of(user, row)
+        return self.permissions_of(
+            user, row.tenant, site_id=row.site_of_reach, vm_id=row.vm_of_reach
+        )
 
 
 class Membership(models.Model):
