@@ -9,13 +9,25 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from tenants.models import Tenant, User
+from hypervisors.models import Hypervisor, Job
+from tenants.models import AccessRule, Site, Tenant, User
 from tenants.scope import scope_of, sign_in_scope
 from tenants.services.live import live_missed, tenant_group
+from tenants.services.reach import reach_tenants
+from vms.models import Image, VirtualMachine
 
 RECHECK_S = 60.0
 """How long somebody who lost a membership may still hear that something changed."""
 SIGNED_OUT = 4401
+
+_ROWS: dict[str, tuple[Any, str]] = {
+    "vm": (VirtualMachine, "vm.view"),
+    "job": (Job, "job.view"),
+    "hypervisor": (Hypervisor, "hypervisor.view"),
+    "site": (Site, "site.view"),
+    "image": (Image, "image.view"),
+}
+"""What events are about, by their kind."""
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
@@ -24,6 +36,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         self.joined: set[str] = set()
+        self.partly: set[str] = set()
         self.recheck: asyncio.Task[None] | None = None
         if not self.scope["user"].is_authenticated:
             # Accepted first, so that the browser is told the code and not just a failure.
@@ -51,7 +64,19 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def live_changed(self, event: dict[str, Any]) -> None:
         """From `tenants.services.live.live_publish`."""
+        if event["tenant"] in self.partly and not await self._may_see(event["kind"], event["id"]):
+            return
         await self.send_json({"kind": event["kind"], "id": event["id"]})
+
+    @database_sync_to_async  # type: ignore[untyped-decorator]
+    def _may_see(self, kind: str, object_id: str) -> bool:
+        """For tenants of which the person may see a part: is this of that part?"""
+        if kind not in _ROWS:
+            return False
+        user: User = self.scope["user"]
+        model, permission = _ROWS[kind]
+        with scope_of(user):
+            return bool(model.objects.allowed(user, permission).filter(pk=object_id).exists())
 
     def _page_made_at(self) -> float:
         """`?since=` of the socket's address, in seconds of the epoch; now, where it is not one."""
@@ -89,5 +114,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             return None
         # Found anew each time: what the person reaches may have changed.
         with scope_of(user):
+            partly = set(AccessRule.objects.grants(user).values_list("tenant_id", flat=True))
+            partly |= set(AccessRule.objects.parts_denied(user).values_list("tenant_id", flat=True))
+            reached = set(reach_tenants(user))
             tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)
-            return {tenant_group(tenant_id) for tenant_id in tenants}
+            followed = set(tenants) | (partly & reached)
+        self.partly = {str(tenant_id) for tenant_id in partly}
+        return {tenant_group(tenant_id) for tenant_id in followed}

@@ -38,7 +38,7 @@ class VmPage(PageView):
             .select_related("hypervisor", "requested_by")[:8]
         )
         job = next((each for each in jobs if each.active), None)
-        may = self.may(vm.tenant)
+        along = self.along(vm)
         powered = vm.observed_power not in (Power.OFF, Power.CRASHED)
         return self.page(
             {
@@ -48,7 +48,8 @@ class VmPage(PageView):
                 "job_event": f"job:{job.id}" if job else "",
                 "last_job": jobs[0] if jobs else None,
                 "jobs": jobs,
-                "may": may,
+                "may": along.here,
+                "along": along,
                 "powered": powered,
                 "charts": vm_charts(vm),
                 "usable": vm.state == VirtualMachine.State.READY and vm.hypervisor.online,
