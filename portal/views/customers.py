@@ -16,7 +16,7 @@ from portal.views.lists import ListPage
 from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
-from tenants.models import Membership, Tenant
+from tenants.models import Tenant
 from tenants.services.tenant_removal import tenant_remove
 from tenants.services.tenants import tenant_create, tenant_rename
 
@@ -80,7 +80,7 @@ class CustomerCreateView(PageView):
         return self.page({"form": form}, status=422)
 
     def _must_be_allowed(self) -> None:
-        if self.permission not in Membership.objects.permissions_of(self.user):
+        if not Tenant.objects.allowed(self.user, self.permission).exists():
             raise PermissionDenied
 
 

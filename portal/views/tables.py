@@ -158,7 +158,7 @@ class VmTable(ChoosingTable):
         return ago(record.created_at, record.hypervisor.site.time_zone)
 
     def render_console(self, record: VirtualMachine) -> SafeString:
-        if record.tenant_id not in getattr(self, "with_console", ()):
+        if record.id not in getattr(self, "with_console", ()):
             return SafeString("")
         return format_html(
             '<a class="btn btn-ghost btn-icon btn-sm" href="{}" aria-label="Console of {}" '

@@ -12,7 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -273,10 +273,17 @@ def no_first_wall() -> Iterator[None]:
 
 
 def run(
-    scene: Scene, *, share: tuple[int, int] = (0, 1), sample: float = 1.0, seed: int = 0
+    scene: Scene,
+    *,
+    share: tuple[int, int] = (0, 1),
+    sample: float = 1.0,
+    seed: int = 0,
+    coarse: bool = False,
 ) -> Tally:
     """Try the cells. `share` (i, n): each n-th from the i-th on; `sample`: this part of those,
-    by chance from `seed`."""
+    by chance from `seed`; `coarse`: count no leak of what only the first wall hides."""
+    if coarse:
+        scene = Scene(scene.worlds, [replace(c, sees=c.sees | c.behind) for c in scene.callers])
     # A line for each refusal would be all that this does.
     logging.disable(logging.CRITICAL)
     try:
