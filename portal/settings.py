@@ -186,6 +186,7 @@ CELERY_BEAT_SCHEDULE = {
     "thin-out-host-usage": {"task": "hypervisors.tasks.thin_out_host_usage", "schedule": 300.0},
     "thin-out-vm-usage": {"task": "vms.tasks.thin_out_vm_usage", "schedule": 300.0},
     "sweep-tenant-sets": {"task": "tenants.tasks.sweep_tenant_sets", "schedule": 86_400.0},
+    "sweep-sessions": {"task": "tenants.tasks.sweep_sessions", "schedule": 86_400.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }
 

@@ -278,3 +278,22 @@ def test_pages_tell_other_sites_nothing_of_where_one_was(client):
 def _sessions(client):
     page = client.get("/me/security/").content.decode()
     return re.findall(r"/me/security/sessions/(\d+)/end/", page)
+
+
+def test_sessions_and_devices_that_ran_out_are_swept(person):
+    from datetime import timedelta
+
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+
+    from tenants.models import KnownDevice
+    from tenants.services.sessions import sessions_sweep
+
+    kept, gone = sign_in(person), sign_in(person)
+    long_ago = timezone.now() - timedelta(days=400)
+    Session.objects.filter(session_key=gone.session.session_key).update(expire_date=long_ago)
+    newest = KnownDevice.objects.order_by("first_seen_at").last()
+    KnownDevice.objects.filter(pk=newest.pk).update(last_seen_at=long_ago)
+    assert sessions_sweep() == 3
+    assert works(kept)
+    assert KnownDevice.objects.count() == 1
