@@ -7,9 +7,14 @@ from playwright.sync_api import expect
 
 from tenants.models import MfaFor
 from tests.factories import SignInPolicyFactory
-from tests.sign_in.conftest import directory_of, private_providers, provider_address
+from tests.sign_in.conftest import (
+    _no_tries_of_other_tests,
+    directory_of,
+    private_providers,
+    provider_address,
+)
 
-__all__ = ["private_providers", "provider_address"]  # fixtures
+__all__ = ["_no_tries_of_other_tests", "private_providers", "provider_address"]  # fixtures
 
 PASSWORD = "a long enough password"
 

@@ -297,3 +297,51 @@ def test_sessions_and_devices_that_ran_out_are_swept(person):
     assert sessions_sweep() == 3
     assert works(kept)
     assert KnownDevice.objects.count() == 1
+
+
+def test_nobody_gives_their_account_another_address(person):
+    client = sign_in(person)
+    answer = client.post("/account/email/", {"action_add": "", "email": "owner@alder.example"})
+    assert answer.status_code == 405
+    assert client.get("/account/email/")["Location"] == "/me/security/"
+
+
+GARBAGE = [
+    "",
+    "{",
+    "[]",
+    "null",
+    '"text"',
+    "{}",
+    '{"id": "x", "rawId": "x", "type": "public-key", "response": {}}',
+    '{"id": 1, "rawId": [], "type": {}, "response": {"userHandle": "\\u0000"}}',
+    '{"response": {"userHandle": 5}}',
+    '{"response": null}',
+]
+
+
+@pytest.mark.parametrize("credential", GARBAGE)
+def test_garbage_for_a_passkey_signs_nobody_in_and_breaks_nothing(db, credential):
+    client = Client()
+    client.get("/account/mfa/webauthn/login/", headers={"accept": "application/json"})
+    answer = client.post("/account/mfa/webauthn/login/", {"credential": credential})
+    assert answer.status_code < 500
+    assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.parametrize("credential", GARBAGE)
+def test_garbage_for_a_new_passkey_is_refused(person, credential):
+    client = sign_in(person)
+    client.get("/account/mfa/webauthn/add/")
+    answer = client.post(
+        "/account/mfa/webauthn/add/", {"name": "x", "credential": credential, "passwordless": "on"}
+    )
+    assert answer.status_code < 500
+    assert not person.authenticator_set.exists()
+
+
+@pytest.mark.parametrize(
+    "email", ["", "x", "@", "a@", "@b", "a@b\x00.example", "ä@ö.example", "a" * 300]
+)
+def test_any_address_may_be_asked_for_its_provider(db, email):
+    assert Client().post("/account/company/", {"email": email}).status_code == 422
