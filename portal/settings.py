@@ -266,6 +266,7 @@ SPECTACULAR_SETTINGS = {
         "TenantKindEnum": "tenants.models.Tenant.Kind",
         "NetworkKindEnum": "hypervisors.models.Network.Kind",
         "ConsoleKindEnum": "consoles.models.ConsoleTicket.Kind",
+        "IdentityProviderKindEnum": "tenants.models.IdentityProvider.Kind",
     },
 }
 
