@@ -6,6 +6,7 @@ from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.base import forms
 from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn import forms as webauthn
 from django.core.exceptions import ValidationError
 
 from tenants.sealing import UnsealError, seal, unseal
@@ -62,4 +63,40 @@ class AuthenticateForm(_Limited, forms.AuthenticateForm):  # type: ignore[misc]
 
 
 class ReauthenticateForm(_Limited, forms.ReauthenticateForm):  # type: ignore[misc]
+    """Before something that matters."""
+
+
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError)
+"""What the library raises for what no browser would send."""
+_REFUSED = "This passkey was not accepted. Try again."
+
+
+class _Typed:
+    """A passkey's answer that can't be read is refused, rather than an error of the portal."""
+
+    def clean_credential(self) -> Any:
+        try:
+            return super().clean_credential()  # type: ignore[misc]
+        except _NONSENSE as error:
+            raise ValidationError(_REFUSED) from error
+
+
+class AddPasskeyForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except _NONSENSE as error:
+            raise ValidationError(_REFUSED) from error
+        return cleaned
+
+
+class AuthenticatePasskeyForm(_Typed, webauthn.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    """As the second factor."""
+
+
+class LoginPasskeyForm(_Typed, webauthn.LoginWebAuthnForm):  # type: ignore[misc]
+    """Without a password."""
+
+
+class ReauthenticatePasskeyForm(_Typed, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
     """Before something that matters."""

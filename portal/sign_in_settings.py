@@ -27,7 +27,13 @@ MFA_ADAPTER = "portal.mfa.MfaAdapter"
 MFA_FORMS = {
     "authenticate": "portal.mfa.AuthenticateForm",
     "reauthenticate": "portal.mfa.ReauthenticateForm",
+    "add_webauthn": "portal.mfa.AddPasskeyForm",
+    "authenticate_webauthn": "portal.mfa.AuthenticatePasskeyForm",
+    "login_webauthn": "portal.mfa.LoginPasskeyForm",
+    "reauthenticate_webauthn": "portal.mfa.ReauthenticatePasskeyForm",
 }
+# There is nothing to guess about a passkey; an office of people shares one address.
+MFA_RATE_LIMITS = {"webauthn_login": "60/m/ip"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Basalt"

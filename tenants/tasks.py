@@ -9,6 +9,7 @@ from tenants.services.audit_delivery import checkpoints_deliver
 from tenants.services.audit_verify import audit_verify, verification_store
 from tenants.services.rechecks import recheck_ended
 from tenants.services.scopes import tenant_sets_sweep
+from tenants.services.sessions import sessions_sweep
 
 log = structlog.get_logger("tenants")
 
@@ -44,3 +45,9 @@ def recheck_ended_memberships() -> int:
     """Every 15 seconds: pages and consoles of those whose membership or token has just ended
     look again. Answers how many people that were."""
     return recheck_ended()
+
+
+@shared_task(scope=system_scope("sessions of everybody end"))  # type: ignore[untyped-decorator]
+def sweep_sessions() -> int:
+    """Once a day: sessions and known devices that are too old. Answers how many."""
+    return sessions_sweep()

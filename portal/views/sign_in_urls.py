@@ -36,6 +36,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         sign_in.ProviderRemoveView.as_view(),
         name="identity-provider-remove",
     ),
+    # Nobody gives their account another address by themselves: what a company's account is linked
+    # to is decided by it.
+    path("account/email/", security.ToSecurityView.as_view(), name="account_email"),
     path("account/mfa/", security.ToSecurityView.as_view(), name="mfa_index"),
     path("account/mfa/webauthn/", security.ToSecurityView.as_view(), name="mfa_list_webauthn"),
 ]

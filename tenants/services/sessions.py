@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from datetime import timedelta
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,15 +12,18 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpRequest
+from django.utils import timezone
 
 from tenants.gate import gate_closed
 from tenants.models import KnownDevice, User
 from tenants.scope import sign_in_scope
 
 _LAST_SEEN_GRAIN_S = 60
+_DEVICE_KEPT = timedelta(days=365)
 
 
 def session_group(session_key: str) -> str:
@@ -61,6 +65,17 @@ def sessions_end(*, user: User, but: str | None = None) -> int:
             found = found.exclude(session_key=but)
         KnownDevice.objects.filter(user=user).delete()
         return _end(found)
+
+
+def sessions_sweep() -> int:
+    """Forget sessions that have run out, and devices that nobody signed in with for a year.
+    Returns how many."""
+    now = timezone.now()
+    gone: int = Session.objects.filter(expire_date__lt=now).delete()[0]
+    alive = Session.objects.values("session_key")
+    gone += UserSession.objects.exclude(session_key__in=alive).delete()[0]
+    gone += KnownDevice.objects.filter(last_seen_at__lt=now - _DEVICE_KEPT).delete()[0]
+    return gone
 
 
 def session_open(session: Any, user: User) -> bool:

@@ -7,6 +7,14 @@ from playwright.sync_api import expect
 
 from tenants.models import MfaFor
 from tests.factories import SignInPolicyFactory
+from tests.sign_in.conftest import (
+    _no_tries_of_other_tests,
+    directory_of,
+    private_providers,
+    provider_address,
+)
+
+__all__ = ["_no_tries_of_other_tests", "private_providers", "provider_address"]  # fixtures
 
 PASSWORD = "a long enough password"
 
@@ -125,3 +133,21 @@ def test_signing_out_everywhere_closes_the_other_browser_at_once(new_context, pe
     expect(here.get_by_test_id("session")).to_have_count(1)
     # Nobody touched it: its socket was closed, and it went to the door by itself.
     expect(there.get_by_test_id("login-submit")).to_be_visible()
+
+
+def test_the_companys_account_signs_in_under_the_strict_policy_for_content(
+    new_context, fleet, provider_address, private_providers
+):
+    person = fleet.owner
+    person.email = "maria@alder.example"
+    person.save()
+    directory_of(fleet.customer, provider_address)
+    page = new_context().new_page()
+    page.goto("/vms/")
+    page.get_by_test_id("login-company").click()
+    page.get_by_test_id("company-email").fill("maria@alder.example")
+    page.get_by_test_id("company-submit").click()
+    # At the provider, where the page leads by itself.
+    page.wait_for_url(f"{provider_address}/**")
+    page.get_by_role("button", name="maria").first.click()
+    expect(page.get_by_role("heading", name="VMs")).to_be_visible()

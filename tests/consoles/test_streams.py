@@ -214,6 +214,32 @@ async def test_a_stranger_who_is_signed_in_cannot_use_anothers_ticket_nor_use_it
         assert page.close_code is None
 
 
+def _sign_out(user, headers):
+    from allauth.usersessions.models import UserSession
+
+    from tenants.services.sessions import session_end
+
+    key = headers["Cookie"].partition("=")[2]
+    row = UserSession.objects.create(user=user, session_key=key, ip="192.0.2.1", user_agent="x")
+    assert session_end(user=user, session_id=row.pk)
+
+
+async def test_a_console_closes_at_once_when_its_session_ends(portal):
+    vm, user = await scene()
+    headers = await in_database(_session, user)
+    async with FakeAgent(portal, vm.hypervisor) as agent:
+        await agent.open()
+        secret = await ticket_for(vm, user)
+        async with browser(portal, secret, additional_headers=headers) as page:
+            asked = await agent.hear(OpenStream)
+            async with dial_back(portal, vm.hypervisor, asked.stream_id) as console:
+                await console.send(b"RFB 003.008\n")
+                assert await page.recv() == b"RFB 003.008\n"
+                await in_database(_sign_out, user, headers)
+                assert (await closed_with(page))[0] == 4401
+                await closed_with(console)
+
+
 async def test_a_person_whose_role_was_taken_away_meanwhile_gets_nothing(portal):
     vm, user = await scene()
     secret = await ticket_for(vm, user)

@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from allauth.usersessions.models import UserSession
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.auth.models import AnonymousUser
@@ -13,7 +14,8 @@ from django.utils import timezone
 from portal import consumers
 from tenants.models import Membership
 from tenants.services.live import live_publish
-from tests.factories import MembershipFactory, VirtualMachineFactory
+from tenants.services.sessions import session_end
+from tests.factories import MembershipFactory, SignInPolicyFactory, VirtualMachineFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,3 +114,60 @@ async def test_a_stranger_is_sent_away():
     socket = await Socket(AnonymousUser()).open()
     closed = await socket.end.receive_output(timeout=3)
     assert (closed["type"], closed["code"]) == ("websocket.close", consumers.SIGNED_OUT)
+
+
+async def test_it_closes_at_once_when_its_session_ends():
+    membership, _, _ = await made()
+    socket = Socket(membership.user)
+    await socket.open()
+    await sync_to_async(sign_out_everywhere)(membership.user, socket.scope["session"])
+    closed = await socket.end.receive_output(timeout=3)
+    assert (closed["type"], closed["code"]) == ("websocket.close", consumers.SIGNED_OUT)
+    await socket.end.wait(timeout=3)
+
+
+async def test_it_stays_open_when_another_session_of_the_person_ends():
+    membership, _, mine = await made()
+    other, socket = Socket(membership.user), Socket(membership.user)
+    await other.open()
+    await socket.open()
+    await sync_to_async(sign_out_everywhere)(membership.user, other.scope["session"])
+    await changed(mine)
+    assert await socket.hear() == {"kind": "vm", "id": str(mine.id)}
+    await socket.close()
+
+
+async def test_it_closes_for_whom_a_policy_keeps_from_working(monkeypatch):
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.2)
+    membership, _, _ = await made()
+    socket = await Socket(membership.user).open()
+    await sync_to_async(SignInPolicyFactory)(tenant=membership.tenant, mfa_for="everybody")
+    closed = await socket.end.receive_output(timeout=3)
+    assert (closed["type"], closed["code"]) == ("websocket.close", consumers.SIGNED_OUT)
+
+
+async def test_a_cookie_of_whom_a_policy_keeps_from_working_opens_no_socket():
+    from portal.sockets import signed_in
+
+    membership, _, _ = await made()
+    await sync_to_async(SignInPolicyFactory)(tenant=membership.tenant, mfa_for="everybody")
+    session = await session_of(membership.user)
+    scope = {
+        "type": "websocket",
+        "path": "/live/",
+        "query_string": b"",
+        "headers": [(b"cookie", f"sessionid={session.session_key}".encode())],
+    }
+    end = ApplicationCommunicator(signed_in(consumers.LiveConsumer.as_asgi()), scope)
+    await end.send_input({"type": "websocket.connect"})
+    assert (await end.receive_output(timeout=3))["type"] == "websocket.accept"
+    closed = await end.receive_output(timeout=3)
+    assert (closed["type"], closed["code"]) == ("websocket.close", consumers.SIGNED_OUT)
+
+
+def sign_out_everywhere(user, session):
+    """As the list of sessions does it, of a session that a browser had."""
+    row = UserSession.objects.create(
+        user=user, session_key=session.session_key, ip="192.0.2.1", user_agent="x"
+    )
+    assert session_end(user=user, session_id=row.pk)

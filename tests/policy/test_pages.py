@@ -22,6 +22,7 @@ SIGNED_IN_ONLY = {
     "session-end",
     "sessions-end",
     "mfa_index",
+    "account_email",
     "mfa_list_webauthn",
     "view-save",
     "view-rename",

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
+from django.core.cache import cache
 
 from tenants.actor import SYSTEM
 from tenants.models import IdentityProvider, Tenant
@@ -29,6 +30,11 @@ PEOPLE = [
     {"sub": "unverified", "email": "uwe@alder.example", "email_verified": False},
     {"sub": "elsewhere", "email": "eve@birch.example", "email_verified": True},
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_tries_of_other_tests() -> None:
+    cache.clear()
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ ATTACKER = "198.51.100.7"
 OFFICE = "203.0.113.5"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_counted():
-    cache.clear()
-
-
 @pytest.fixture
 def owner():
     return UserFactory(email="maria@example.com", password=PASSWORD)

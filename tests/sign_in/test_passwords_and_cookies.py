@@ -278,3 +278,70 @@ def test_pages_tell_other_sites_nothing_of_where_one_was(client):
 def _sessions(client):
     page = client.get("/me/security/").content.decode()
     return re.findall(r"/me/security/sessions/(\d+)/end/", page)
+
+
+def test_sessions_and_devices_that_ran_out_are_swept(person):
+    from datetime import timedelta
+
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+
+    from tenants.models import KnownDevice
+    from tenants.services.sessions import sessions_sweep
+
+    kept, gone = sign_in(person), sign_in(person)
+    long_ago = timezone.now() - timedelta(days=400)
+    Session.objects.filter(session_key=gone.session.session_key).update(expire_date=long_ago)
+    newest = KnownDevice.objects.order_by("first_seen_at").last()
+    KnownDevice.objects.filter(pk=newest.pk).update(last_seen_at=long_ago)
+    assert sessions_sweep() == 3
+    assert works(kept)
+    assert KnownDevice.objects.count() == 1
+
+
+def test_nobody_gives_their_account_another_address(person):
+    client = sign_in(person)
+    answer = client.post("/account/email/", {"action_add": "", "email": "owner@alder.example"})
+    assert answer.status_code == 405
+    assert client.get("/account/email/")["Location"] == "/me/security/"
+
+
+GARBAGE = [
+    "",
+    "{",
+    "[]",
+    "null",
+    '"text"',
+    "{}",
+    '{"id": "x", "rawId": "x", "type": "public-key", "response": {}}',
+    '{"id": 1, "rawId": [], "type": {}, "response": {"userHandle": "\\u0000"}}',
+    '{"response": {"userHandle": 5}}',
+    '{"response": null}',
+]
+
+
+@pytest.mark.parametrize("credential", GARBAGE)
+def test_garbage_for_a_passkey_signs_nobody_in_and_breaks_nothing(db, credential):
+    client = Client()
+    client.get("/account/mfa/webauthn/login/", headers={"accept": "application/json"})
+    answer = client.post("/account/mfa/webauthn/login/", {"credential": credential})
+    assert answer.status_code < 500
+    assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.parametrize("credential", GARBAGE)
+def test_garbage_for_a_new_passkey_is_refused(person, credential):
+    client = sign_in(person)
+    client.get("/account/mfa/webauthn/add/")
+    answer = client.post(
+        "/account/mfa/webauthn/add/", {"name": "x", "credential": credential, "passwordless": "on"}
+    )
+    assert answer.status_code < 500
+    assert not person.authenticator_set.exists()
+
+
+@pytest.mark.parametrize(
+    "email", ["", "x", "@", "a@", "@b", "a@b\x00.example", "ä@ö.example", "a" * 300]
+)
+def test_any_address_may_be_asked_for_its_provider(db, email):
+    assert Client().post("/account/company/", {"email": email}).status_code == 422
