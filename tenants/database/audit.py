@@ -40,16 +40,15 @@ LINK_MARK = "basalt-audit-link-1"
 # refused to roles that are no superuser.)
 _AS_OWNER = "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp"
 
-_FIELDS = "\n        || ".join(f"public.basalt_audit_field({sql})" for _, sql in CANONICAL)
+_FIELDS = ",\n        ".join(sql for _, sql in CANONICAL)
 
 UP = f"""
-CREATE FUNCTION basalt_audit_field(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN coalesce(octet_length(convert_to(value, 'UTF8')) || ':' || value || ',', '-,');
-
 CREATE FUNCTION basalt_audit_digest(e tenants_auditevent) RETURNS bytea
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN sha256(convert_to('{EVENT_MARK},'
-        || {_FIELDS}, 'UTF8'));
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN sha256(convert_to(json_build_array('{EVENT_MARK}',
+        {_FIELDS})::text, 'UTF8'));
+END $$;
 
 CREATE UNLOGGED TABLE tenants_auditqueue (
     number bigint GENERATED ALWAYS AS IDENTITY, event_id uuid, chain_id uuid, digest bytea
@@ -143,7 +142,6 @@ DROP FUNCTION basalt_audit_queue();
 DROP FUNCTION basalt_audit_chain();
 DROP TABLE tenants_auditqueue;
 DROP FUNCTION basalt_audit_digest(tenants_auditevent);
-DROP FUNCTION basalt_audit_field(text);
 """
 
 KEPT = ("tenants_auditevent", "tenants_auditlink", "tenants_auditcheckpoint")

@@ -1,8 +1,10 @@
 """The arithmetic of the audit chain, without the database: events to bytes to hashes.
 
-    event   SHA-256( "basalt-audit-event-1," field field … )
-    field   "<bytes>:<text>,", or "-," where there is none
+    event   SHA-256( ["basalt-audit-event-1", "field", null, "field" …] )
     link    SHA-256( "basalt-audit-link-1,<chain>,<seq>," previous-hash event-hash )
+
+An event is a JSON array of texts, in UTF-8, written as PostgreSQL and Python write it: ", " between
+items, and no escapes but those that JSON needs.
 
 Before the first link the previous hash is 32 zero bytes. The fields and their order are those of
 tenants.database.audit.CANONICAL, whose triggers compute the same.
@@ -23,19 +25,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def event_digest(texts: Sequence[str | None]) -> bytes:
     """Of one event, by the texts of its fields in the order of FIELDS."""
-    return hashlib.sha256(f"{EVENT_MARK},".encode() + b"".join(map(_field, texts))).digest()
+    written = json.dumps([EVENT_MARK, *texts], ensure_ascii=False)
+    return hashlib.sha256(written.encode()).digest()
 
 
 def link_hash(chain: str, seq: int, before: bytes, digest: bytes) -> bytes:
     """Of one place in a chain. `before` is the hash of the place before it."""
     return hashlib.sha256(f"{LINK_MARK},{chain},{seq},".encode() + before + digest).digest()
-
-
-def _field(text: str | None) -> bytes:
-    if text is None:
-        return b"-,"
-    found = text.encode()
-    return b"%d:%b," % (len(found), found)
 
 
 # ------------------------------------------------------------------ events in files

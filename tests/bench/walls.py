@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     """The figures, one line each. Returns 0 when every aim was met, else 1."""
     options = _options(arguments)
     figures: list[Figure] = []
-    with _services() as env:
+    with services() as env:
         if options.only in ("all", "matrix"):
             figures += _matrix(env, options)
         if options.only in ("all", "cost"):
@@ -50,7 +50,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 @contextmanager
-def _services() -> Iterator[dict[str, str]]:
+def services() -> Iterator[dict[str, str]]:
     """A PostgreSQL and a Redis of the bench's own, migrated, and the environment that names
     them."""
     with tempfile.TemporaryDirectory(prefix="basalt-bench-") as folder:
@@ -80,8 +80,8 @@ def _services() -> Iterator[dict[str, str]]:
 def _matrix(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="basalt-bench-") as folder:
         scene = Path(folder) / "scene.json"
-        _said(_worker(env, "migrate"))
-        _said(_worker(env, "scene", str(scene)))
+        said_by(worker(env, "migrate"))
+        said_by(worker(env, "scene", str(scene)))
         both = _try_all(env, scene, "both", options)
         second = _try_all(env, scene, "second", options)
     calls = both["calls"] + second["calls"]
@@ -101,14 +101,14 @@ def _try_all(
     count = options.processes
     say(f"The matrix, in {count} processes, with {walls} wall{'s' if walls == 'both' else ''}")
     processes = [
-        _worker(env, "matrix", str(scene), walls, f"{number}/{count}",
+        worker(env, "matrix", str(scene), walls, f"{number}/{count}",
                 str(options.sample), str(options.seed))
         for number in range(count)
     ]  # fmt: skip
     total: dict[str, Any] = {"calls": 0, "cells": 0, "leaks": [], "errors": []}
     statuses: Counter[str] = Counter()
     for process in processes:
-        tally = _said(process)
+        tally = said_by(process)
         statuses.update(tally.pop("statuses"))
         for name, value in tally.items():
             total[name] += value
@@ -120,9 +120,9 @@ def _try_all(
 
 def _cost(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:
     say(f"The list of {options.vms} VMs of {options.tenants} tenants, with and without walls")
-    _said(_worker(env, "migrate"))
+    said_by(worker(env, "migrate"))
     size = [str(options.tenants), str(options.vms), str(options.rounds)]
-    said = _said(_worker(env, "cost", *size))
+    said = said_by(worker(env, "cost", *size))
     with_walls, without = said["with"], said["without"]
     more = median([one - other for one, other in zip(with_walls, without, strict=True)])
     return [
@@ -132,10 +132,12 @@ def _cost(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:
     ]
 
 
-def _worker(env: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
+def worker(
+    env: Mapping[str, str], *arguments: str, module: str = "walls_worker"
+) -> "subprocess.Popen[str]":
     """A process of the portal's: this one knows nothing of Django."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.walls_worker", *arguments],
+        [sys.executable, "-m", f"tests.bench.{module}", *arguments],
         cwd=ROOT,
         env=dict(env),
         stdout=subprocess.PIPE,
@@ -143,7 +145,7 @@ def _worker(env: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def _said(process: "subprocess.Popen[str]") -> Any:
+def said_by(process: "subprocess.Popen[str]") -> Any:
     """What a worker answers. Raises PortalError where it failed; it has said why."""
     said, _ = process.communicate()
     if process.returncode != 0:
