@@ -27,6 +27,7 @@ from consoles.streams import (
 from hypervisors.services.jobs import host_group
 from hypervisors.services.signatures import RequestRefusedError, signed_stream
 from hypervisors.sockets import Socket, in_database
+from tenants.services.see_as import SESSION_KEY
 
 log = structlog.get_logger("consoles")
 
@@ -80,6 +81,9 @@ class ConsoleConsumer(ConsoleSocket):
         offered = self.scope.get("subprotocols") or []
         # noVNC may offer "binary", and closes when an offer is not taken up.
         await self.accept(subprotocol="binary" if "binary" in offered else None)
+        if await in_database(self._looks_as_another):
+            await self.end(NOT_FOUND, "You look at the portal as somebody else. Stop first.")
+            return
         try:
             ticket = await in_database(
                 console_ticket_redeem,
@@ -94,6 +98,9 @@ class ConsoleConsumer(ConsoleSocket):
             await self.end(TIMED_OUT, "Too many consoles are being opened. Try again in a minute.")
             return
         self.pump = asyncio.create_task(self._run(ticket, self.stream))
+
+    def _looks_as_another(self) -> bool:
+        return SESSION_KEY in self.scope.get("session", {})
 
     async def _run(self, ticket: ConsoleTicket, stream: Stream) -> None:
         try:

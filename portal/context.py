@@ -25,6 +25,8 @@ _SECTIONS = {
     "image-new": "images",
     "image-upload": "images",
     "job": "activity",
+    "role-new": "roles",
+    "role-change": "roles",
 }
 
 

@@ -44,6 +44,7 @@ class Role(models.Model):
     slug = models.SlugField(max_length=63)
     name = models.CharField(max_length=100)
     permissions = ArrayField(models.CharField(max_length=63))
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[RoleQuerySet] = RoleQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -68,6 +69,11 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     def current(self) -> Self:
         """Memberships that have not ended."""
         return self.filter(current())
+
+    def allowed(self, user: User | AnonymousUser, permission: str) -> Self:
+        """Memberships of tenants on which `user` holds `permission`."""
+        tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
+        return self.filter(tenant__in=tenants)
 
     def permissions_of(self, user: User, tenant: Tenant | None = None) -> frozenset[str]:
         """What `user` may do on `tenant`, or anywhere at all. Pages use it to leave out buttons

@@ -34,7 +34,8 @@ _FILLINGS = {"action": "stop", "sha256": "ab" * 32, "format": "json", "key": "x"
 _SEGMENTS = {
     "tenants": "tenant", "sites": "site", "hypervisors": "hypervisor", "networks": "network",
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
-    "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
+    "people": "user", "users": "user", "memberships": "membership",
+    "access-rules": "access_rule", "audit": "audit_event",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 
@@ -154,6 +155,8 @@ def _kind(name: str, template: str, at: int) -> str:
         return "join_token" if "join-tokens" in before else "api_token"
     if name in ("version_id", "view_id"):
         return {"version_id": "image_version", "view_id": "saved_view"}[name]
+    if name == "rule_id":
+        return "access_rule"
     if name.endswith("_id") and name != "object_id":
         return name.removesuffix("_id")
     return _SEGMENTS.get(before[-1], "vm") if before else "vm"
