@@ -33,6 +33,7 @@ def test_it_says_what_gives_access_and_what_takes_it(as_technician, colleague, f
     assert "MSP technician of Northwind, since" in text
     assert "Cannot see birch Ltd" in text
     assert "Kept from birch Ltd, since" in text
+    assert "In spite of: MSP technician of Northwind" in text
 
 
 def test_it_says_when_something_has_ended(as_technician, fleet):

@@ -72,7 +72,9 @@ class MembershipForm(forms.Form):
     tenant = forms.ModelChoiceField(
         label="Of", queryset=Tenant.objects.none(), to_field_name="slug", empty_label=None
     )
-    role = forms.ModelChoiceField(label="Role", queryset=Role.objects.none(), empty_label=None)
+    role = forms.ModelChoiceField(
+        label="Role", queryset=Role.objects.none(), empty_label="Choose one"
+    )
     until = EndField()
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -93,7 +95,9 @@ class MembershipChangeForm(forms.Form):
     prefix = "change"
     use_required_attribute = False
 
-    role = forms.ModelChoiceField(label="Role", queryset=Role.objects.none(), empty_label=None)
+    role = forms.ModelChoiceField(
+        label="Role", queryset=Role.objects.none(), empty_label="Choose one"
+    )
     until = EndField()
 
     def __init__(
@@ -167,7 +171,9 @@ class GrantForm(ThingForm):
     prefix = "grant"
     wholes = False
 
-    role = forms.ModelChoiceField(label="Role", queryset=Role.objects.none(), empty_label=None)
+    role = forms.ModelChoiceField(
+        label="Role", queryset=Role.objects.none(), empty_label="Choose one"
+    )
     field_order = ["tenant", "part", "name", "role", "until"]
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
