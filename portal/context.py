@@ -33,11 +33,14 @@ _SECTIONS = {
     "sign-in-policy": "sign-in-policies",
     "identity-provider-new": "sign-in-policies",
     "identity-provider": "sign-in-policies",
+    "role-new": "roles",
+    "role-change": "roles",
 }
 
 # Name of the page, words, icon, and the permission that shows it.
 _ADMINISTRATION = (
     ("people", "People", "users", "user.view"),
+    ("roles", "Roles", "shield-check", "user.view"),
     ("invitations", "Invitations", "mail", "user.view"),
     ("audit", "Audit", "history", "audit.view"),
     ("sign-in-policies", "Sign-in policy", "lock", "policy.manage"),

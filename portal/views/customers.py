@@ -11,14 +11,19 @@ from django.urls import reverse
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.filters import CustomerFilters
-from portal.views.forms.places import CustomerForm, CustomerRemoveForm, CustomerRenameForm
+from portal.views.forms.places import (
+    CustomerForm,
+    CustomerMoveForm,
+    CustomerRemoveForm,
+    CustomerRenameForm,
+)
 from portal.views.lists import ListPage
 from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
 from tenants.models import Tenant
 from tenants.services.tenant_removal import tenant_remove
-from tenants.services.tenants import tenant_create, tenant_rename
+from tenants.services.tenants import tenant_create, tenant_move, tenant_rename
 
 
 class CustomersView(ListPage):
@@ -72,6 +77,7 @@ class CustomerCreateView(PageView):
                     actor=self.actor,
                     name=form.cleaned_data["name"],
                     parent=form.cleaned_data["parent"],
+                    kind=form.cleaned_data["kind"] or Tenant.Kind.CUSTOMER,
                 )
             except RuleError as refusal:
                 tell_form(form, refusal)
@@ -98,6 +104,7 @@ class CustomerPage(PageView):
                 "here": reverse("customer", args=(tenant.slug,)),
                 "customer": tenant,
                 "may": self.may(tenant),
+                "may_see_parent": tenant.parent and "tenant.view" in self.may(tenant.parent),
                 "customers": customers_for_list(self.user).filter(parent=tenant)[:100],
                 "sites": sites_for_list(self.user).filter(tenant=tenant),
                 "vms": vms_for_list(self.user).filter(tenant=tenant)[:30],
@@ -107,6 +114,7 @@ class CustomerPage(PageView):
                 "audit_query": f"customer={tenant.slug}",
                 "rename": CustomerRenameForm(initial={"name": tenant.name}),
                 "remove": CustomerRemoveForm(customer=tenant),
+                "move": CustomerMoveForm(user=self.user, tenant=tenant),
                 "open_dialog": "",
                 **context,
             },
@@ -151,3 +159,21 @@ class CustomerRemoveView(CustomerPage):
             else:
                 return redirect("customers")
         return self.customer_page(tenant, remove=form, open_dialog="remove", status=422)
+
+
+class CustomerMoveView(CustomerPage):
+    """Into a group of its MSP, or out of one."""
+
+    permission = "tenant.manage"
+
+    def post(self, request: HttpRequest, customer: str) -> HttpResponse:
+        tenant = self.customer(customer)
+        form = CustomerMoveForm(request.POST, user=self.user, tenant=tenant)
+        if form.is_valid():
+            try:
+                tenant_move(actor=self.actor, tenant=tenant, parent=form.cleaned_data["parent"])
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("customer", customer=tenant.slug)
+        return self.customer_page(tenant, move=form, open_dialog="move", status=422)

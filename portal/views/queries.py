@@ -71,11 +71,15 @@ def sites_for_list(user: User) -> "QuerySet[Site]":
 def customers_for_list(user: User) -> "QuerySet[Tenant]":
     """Customers (and the MSPs over them) with their counts."""
     hosts = Hypervisor.objects.allowed(user, "hypervisor.view")
-    return Tenant.objects.allowed(user, "tenant.view").annotate(
-        site_count=_count(Site.objects.allowed(user, "site.view"), "tenant"),
-        host_count=_count(hosts, "tenant"),
-        online_count=_count(hosts.filter(online=True), "tenant"),
-        vm_count=_count(VirtualMachine.objects.allowed(user, "vm.view"), "tenant"),
+    return (
+        Tenant.objects.allowed(user, "tenant.view")
+        .select_related("parent")
+        .annotate(
+            site_count=_count(Site.objects.allowed(user, "site.view"), "tenant"),
+            host_count=_count(hosts, "tenant"),
+            online_count=_count(hosts.filter(online=True), "tenant"),
+            vm_count=_count(VirtualMachine.objects.allowed(user, "vm.view"), "tenant"),
+        )
     )
 
 

@@ -257,7 +257,9 @@ class CustomerTable(tables.Table):  # type: ignore[misc]
         order_by = ("name",)
 
     def render_name(self, record: Tenant) -> SafeString:
-        kind = "MSP" if record.kind == Tenant.Kind.MSP else "Customer"
+        kind = record.get_kind_display()
+        if record.parent is not None and record.parent.kind == Tenant.Kind.GROUP:
+            kind = f"{kind} · {record.parent.name}"
         return format_html(
             '{}<div class="sub">{}</div>', _link("customer", record.name, record.slug), kind
         )

@@ -31,6 +31,11 @@ class Migration(migrations.Migration):
                 'ordering': ['created_at', 'id'],
             },
         ),
+        migrations.AddField(
+            model_name="role",
+            name="created_at",
+            field=models.DateTimeField(default=django.utils.timezone.now, editable=False),
+        ),
         migrations.AlterModelOptions(
             name='role',
             options={'ordering': ['name', 'id']},

@@ -1,8 +1,9 @@
 """What a person may see besides, or in spite of, their memberships."""
 
 import uuid
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import Any, ClassVar, Self
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -12,14 +13,24 @@ from tenants.models.site import Site
 from tenants.models.tenant import Tenant, at_or_below
 from tenants.models.user import User
 
-if TYPE_CHECKING:
-    from vms.models import VirtualMachine
-
 
 class AccessRuleQuerySet(models.QuerySet["AccessRule"]):
     def current(self) -> Self:
         """Rules that have not ended."""
         return self.filter(current())
+
+    def allowed(self, user: User | AnonymousUser, permission: str) -> Self:
+        """Rules about tenants on which `user` holds `permission`, but for those about a site or
+        VM that is kept from them."""
+        tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
+        if not isinstance(user, User):
+            return self.none()
+        parts = self.model.objects.parts_denied(user).order_by()
+        sites = parts.exclude(site=None).values("site_id")
+        vms = parts.exclude(vm=None).values("vm_id")
+        return self.filter(tenant__in=tenants).exclude(
+            Q(site__in=sites) | Q(vm__in=vms) | Q(vm__hypervisor__site__in=sites)
+        )
 
     def of(self, user: User) -> Self:
         """What holds for this person now."""
@@ -60,7 +71,8 @@ class AccessRule(models.Model):
     site = models.ForeignKey(
         Site, null=True, blank=True, on_delete=models.CASCADE, related_name="access_rules"
     )
-    vm: "models.ForeignKey[VirtualMachine | None, VirtualMachine | None]" = models.ForeignKey(
+    # By name: this layer knows nothing of VMs but that a person may be given one.
+    vm: "models.ForeignKey[Any, Any]" = models.ForeignKey(
         "vms.VirtualMachine",
         null=True,
         blank=True,
@@ -98,6 +110,6 @@ class AccessRule(models.Model):
         return f"{self.user}: {self.get_effect_display()} {self.thing}"
 
     @property
-    def thing(self) -> "Tenant | Site | VirtualMachine":
-        """What it is about."""
+    def thing(self) -> Any:
+        """The tenant, site or VM that it is about."""
         return self.vm or self.site or self.tenant

@@ -44,6 +44,7 @@ class Role(models.Model):
     slug = models.SlugField(max_length=63)
     name = models.CharField(max_length=100)
     permissions = ArrayField(models.CharField(max_length=63))
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[RoleQuerySet] = RoleQuerySet.as_manager()  # type: ignore[assignment]
 

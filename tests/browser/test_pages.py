@@ -42,6 +42,9 @@ ADDRESSES = [
     "console",
     "customer-new",
     "site-new",
+    "roles",
+    "role-new",
+    "reach",
 ]
 
 
@@ -62,6 +65,8 @@ def address_of(name, fleet):
         "console": f"{fleet.vm_page}console/",
         "customer-new": "/customers/new/",
         "site-new": "/sites/new/",
+        "role-new": "/roles/new/",
+        "reach": f"/people/{fleet.owner.id}/reach/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(

@@ -35,6 +35,7 @@ _SEGMENTS = {
     "tenants": "tenant", "sites": "site", "hypervisors": "hypervisor", "networks": "network",
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
+    "access-rules": "access_rule",
     "identity-providers": "identity_provider", "providers": "identity_provider",
     "invitations": "invitation",
 }  # fmt: skip
@@ -156,6 +157,8 @@ def _kind(name: str, template: str, at: int) -> str:
         return "join_token" if "join-tokens" in before else "api_token"
     if name in ("version_id", "view_id"):
         return {"version_id": "image_version", "view_id": "saved_view"}[name]
+    if name == "rule_id":
+        return "access_rule"
     if name.endswith("_id") and name != "object_id":
         return name.removesuffix("_id")
     return _SEGMENTS.get(before[-1], "vm") if before else "vm"

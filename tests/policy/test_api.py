@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 import portal.api.urls
 from tenants.actor import Actor
 from tenants.api.base import TenantViewSet
-from tenants.models import AuditEvent
+from tenants.models import AuditEvent, Role
 from tenants.permissions import BUILT_IN_ROLES, PERMISSIONS
 from tenants.services.audit import audit_record
 from tests.factories import (
@@ -34,6 +34,7 @@ from tests.factories import (
     SiteFactory,
     UserFactory,
     VirtualMachineFactory,
+    grant,
 )
 
 # Documents about the API, and its word for no such address: there are no rows in them.
@@ -117,7 +118,15 @@ class World:
         self.image = ImageVersionFactory(image=ImageFactory(tenant=self.tenant)).image
         self.vm = VirtualMachineFactory(hypervisor=self.hypervisor, network=self.network)
         self.job = JobFactory(hypervisor=self.hypervisor, subject_id=self.vm.id)
-        self.user = UserFactory()
+        self.role = Role.objects.create(
+            tenant=self.tenant,
+            slug="helper",
+            name=f"Helper of {self.tenant}",
+            permissions=["vm.view"],
+        )
+        self.membership = MembershipFactory(tenant=self.tenant, role="customer-viewer")
+        self.user = self.membership.user
+        self.access_rule = grant(self.user, self.site)
         self.object = self.vm
         self.audit = audit_record(
             actor=Actor(user=self.user), tenant=self.tenant, action="vm.start", object_kind="vm",
@@ -131,7 +140,7 @@ class World:
     def row(self, path: str) -> Any:
         """The row that a detail route is about."""
         kind = path.removeprefix("^").split("/")[0]
-        return getattr(self, kind.removesuffix("s").replace("-", "_"))
+        return getattr(self, kind.replace("-", "_").removesuffix("s"))
 
 
 @pytest.fixture
@@ -184,6 +193,9 @@ FILTERS = {
     "networks": ["tenant", "site", "hypervisor"],
     "images": ["tenant"],
     "vms": ["tenant", "site", "hypervisor", "image"],
+    "roles": ["tenant"],
+    "memberships": ["tenant", "user", "role"],
+    "access-rules": ["tenant", "site", "vm", "user"],
     "jobs": ["tenant", "site", "hypervisor", "vm"],
     "audit": ["tenant", "site", "user", "object"],
 }
@@ -258,12 +270,36 @@ def bodies(world: World) -> dict[str, tuple[str, dict[str, Any]]]:
                 "ssh_keys": [SSH_KEY],
             },
         ),
+        "roles": (
+            "tenant",
+            {"tenant": str(world.tenant.pk), "name": "new", "permissions": ["vm.view"]},
+        ),
+        "memberships": (
+            "user tenant role",
+            {
+                "user": str(world.user.pk),
+                "tenant": str(world.tenant.pk),
+                "role": str(world.role.pk),
+            },
+        ),
+        "access-rules": (
+            "user vm role",
+            {
+                "user": str(world.user.pk),
+                "effect": "allow",
+                "vm": str(world.vm.pk),
+                "role": str(world.role.pk),
+            },
+        ),
     }
 
 
 @EACH_ROLE
 @pytest.mark.parametrize("by", ["pk", "name"])
-@pytest.mark.parametrize("kind", ["tenants", "sites", "networks", "images", "vms"])
+@pytest.mark.parametrize(
+    "kind",
+    ["tenants", "sites", "networks", "images", "vms", "roles", "memberships", "access-rules"],
+)
 def test_another_tenants_row_in_a_body_is_like_none_at_all(kind, by, role, theirs, ours, client_of):
     client = client_of(role, ours)
     fields, right = bodies(ours)[kind]
@@ -330,7 +366,6 @@ def test_a_disk_of_another_tenants_vm_is_no_disk_of_ones_own(theirs, ours, clien
 
 
 def test_without_any_membership_everything_is_refused(theirs, api_as, db):
-    from tests.factories import UserFactory
 
     client = api_as(UserFactory())
     for route in ROUTES:
