@@ -14,6 +14,7 @@ from hypervisors.api.views import (
 )
 from portal.api.views import not_found
 from tenants.api.audit import AuditViewSet
+from tenants.api.people_views import InvitationViewSet, PersonViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
@@ -28,6 +29,8 @@ router.register("networks", NetworkViewSet, basename="api-network")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("vms", VmViewSet, basename="api-vm")
 router.register("jobs", JobViewSet, basename="api-job")
+router.register("people", PersonViewSet, basename="api-person")
+router.register("invitations", InvitationViewSet, basename="api-invitation")
 router.register("audit", AuditViewSet, basename="api-audit")
 
 urlpatterns: list[URLPattern | URLResolver] = [

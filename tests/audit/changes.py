@@ -4,13 +4,16 @@ A new page or action of the API that changes something belongs into `PAGES` or `
 with the reason why it leaves no event, into `NO_EVENT`.
 """
 
+import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from hypervisors.models import Hypervisor, Job
-from tenants.models import ApiToken, Tenant, User
+from tenants.models import ApiToken, Invitation, Role, Tenant, User
 from tenants.services.people import api_token_create
 from tests.factories import (
     SSH_KEY,
@@ -19,6 +22,7 @@ from tests.factories import (
     ImageVersionFactory,
     JobFactory,
     JoinTokenFactory,
+    MembershipFactory,
     NetworkFactory,
     SiteFactory,
     VirtualMachineFactory,
@@ -52,6 +56,7 @@ class Scene:
     job: Job
     image: Any
     token: ApiToken
+    invitation: Invitation
 
     @property
     def msp(self) -> Tenant:
@@ -80,6 +85,14 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         ),
         image=ImageVersionFactory(image=ImageFactory(tenant=fleet.customer)).image,
         token=api_token_create(user=user, name="old")[0],
+        invitation=Invitation.objects.create(
+            tenant=fleet.customer,
+            role=Role.objects.get(tenant=None, slug="customer-viewer"),
+            email="waiting@example.com",
+            invited_by=user,
+            hash="0" * 64,
+            expires_at=timezone.now() + timedelta(days=7),
+        ),
     )
 
 
@@ -100,7 +113,31 @@ def _image(name: str) -> dict[str, Any]:
 
 _URL = f"https://1.1.1.1/x.qcow2?signature={MARK}"
 
+
+def _invited(scene: Scene) -> tuple[str, dict[str, Any]]:
+    """The person's own invitation to another tenant's thing, which they accept."""
+    membership = MembershipFactory()
+    Invitation.objects.create(
+        tenant=membership.tenant,
+        role=membership.role,
+        email=scene.user.email,
+        invited_by=membership.user,
+        hash=hashlib.sha256(MARK.encode()).hexdigest(),
+        expires_at=timezone.now() + timedelta(days=7),
+    )
+    return f"/invited/{MARK}/", {}
+
+
 PAGES: dict[str, Any] = {
+    "invitation-new": lambda s: (
+        "/invitations/new/",
+        {"email": "new@example.com", "tenant": s.fleet.customer.slug, "days": "7",
+         "role": s.invitation.role_id},
+    ),
+    "invitation-renew": lambda s: (f"/invitations/{s.invitation.id}/renew/", {}),
+    "invitation-revoke": lambda s: (f"/invitations/{s.invitation.id}/revoke/", {}),
+    "invitation-accept": _invited,
+    "person-leave": lambda s: (f"/people/{s.fleet.owner.id}/leave/", {}),
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
     "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
     "site-new": lambda s: (
@@ -176,6 +213,14 @@ PAGES: dict[str, Any] = {
 """Pages by name: the address and what is posted there."""
 
 CALLS: dict[str, Any] = {
+    "POST people/{pk}/leave/": lambda s: (s.fleet.owner.id, {}),
+    "POST invitations/": lambda s: (
+        None,
+        {"email": "new@example.com", "tenant": str(s.fleet.customer.id),
+         "role": "customer-viewer"},
+    ),
+    "POST invitations/{pk}/renew/": lambda s: (s.invitation.id, {}),
+    "DELETE invitations/{pk}/": lambda s: (s.invitation.id, {}),
     "POST sites/{pk}/join-tokens/": lambda s: (s.fleet.site.id, {}),
     "POST vms/{pk}/console/": lambda s: (s.fleet.vm.id, {"kind": "serial"}),
     "POST hypervisors/{pk}/forget/": lambda s: (s.empty_host.id, {"name": "empty"}),

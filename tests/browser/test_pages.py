@@ -38,6 +38,11 @@ ADDRESSES = [
     "console",
     "customer-new",
     "site-new",
+    "people",
+    "person",
+    "person-leave",
+    "invitations",
+    "invitation-new",
 ]
 
 
@@ -55,6 +60,9 @@ def address_of(name, fleet):
         "console": f"{fleet.vm_page}console/",
         "customer-new": "/customers/new/",
         "site-new": "/sites/new/",
+        "person": f"/people/{fleet.owner.pk}/",
+        "person-leave": f"/people/{fleet.owner.pk}/leave/",
+        "invitation-new": "/invitations/new/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(

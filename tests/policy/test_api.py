@@ -7,16 +7,18 @@ another tenant, wherever it may be put, is answered exactly as an id that never 
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 import portal.api.urls
 from tenants.actor import Actor
 from tenants.api.base import TenantViewSet
-from tenants.models import AuditEvent
+from tenants.models import AuditEvent, Invitation
 from tenants.permissions import BUILT_IN_ROLES, PERMISSIONS
 from tenants.services.audit import audit_record
 from tests.factories import (
@@ -117,6 +119,13 @@ class World:
         self.job = JobFactory(hypervisor=self.hypervisor, subject_id=self.vm.id)
         self.user = UserFactory()
         self.object = self.vm
+        membership = MembershipFactory(tenant=self.tenant)
+        self.people = membership.user
+        self.invitation = Invitation.objects.create(
+            tenant=self.tenant, role=membership.role, email="invited@example.com",
+            invited_by=self.people, hash=uuid.uuid4().hex,
+            expires_at=timezone.now() + timedelta(days=1),
+        )  # fmt: skip
         self.audit = audit_record(
             actor=Actor(user=self.user), tenant=self.tenant, action="vm.start", object_kind="vm",
             object_id=self.vm.id, object_name=self.vm.name, site_id=self.site.id,
@@ -184,14 +193,18 @@ FILTERS = {
     "vms": ["tenant", "site", "hypervisor", "image"],
     "jobs": ["tenant", "site", "hypervisor", "vm"],
     "audit": ["tenant", "site", "user", "object"],
+    "people": [],
+    "invitations": ["tenant"],
 }
+# Lists that not every role may see at all.
+NEEDED = {"audit": "audit.view", "people": "user.view", "invitations": "user.view"}
 
 
 @EACH_ROLE
 @pytest.mark.parametrize(("kind", "names"), FILTERS.items(), ids=FILTERS)
 def test_another_tenants_id_in_a_filter_finds_nothing(kind, names, role, theirs, ours, client_of):
     client = client_of(role, ours)
-    if kind == "audit" and "audit.view" not in BUILT_IN_ROLES[role][1]:
+    if NEEDED.get(kind, "vm.view") not in BUILT_IN_ROLES[role][1]:
         assert client.get(f"/api/v1/{kind}/").status_code == 403
         return
     assert client.get(f"/api/v1/{kind}/").json()["results"]
@@ -256,12 +269,20 @@ def bodies(world: World) -> dict[str, tuple[str, dict[str, Any]]]:
                 "ssh_keys": [SSH_KEY],
             },
         ),
+        "invitations": (
+            "tenant",
+            {
+                "email": "new@example.com",
+                "tenant": str(world.tenant.pk),
+                "role": "customer-viewer",
+            },
+        ),
     }
 
 
 @EACH_ROLE
 @pytest.mark.parametrize("by", ["pk", "name"])
-@pytest.mark.parametrize("kind", ["tenants", "sites", "networks", "images", "vms"])
+@pytest.mark.parametrize("kind", ["tenants", "sites", "networks", "images", "vms", "invitations"])
 def test_another_tenants_row_in_a_body_is_like_none_at_all(kind, by, role, theirs, ours, client_of):
     client = client_of(role, ours)
     fields, right = bodies(ours)[kind]
