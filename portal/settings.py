@@ -272,6 +272,7 @@ SPECTACULAR_SETTINGS = {
         "portal.api.schema.describe_errors",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "ConsentStateEnum": "consoles.models.ConsentRequest.State",
         "InvitationStateEnum": "tenants.models.Invitation.State",
         "TenantKindEnum": "tenants.models.Tenant.Kind",
         "NetworkKindEnum": "hypervisors.models.Network.Kind",

@@ -27,6 +27,7 @@ PERMISSIONS = MappingProxyType(
         "job.view": "See activity",
         "user.view": "See people",
         "user.manage": "Invite and remove people",
+        "consent.manage": "Approve consoles of technicians, and say which need it",
         "audit.view": "See the audit log",
         "policy.manage": "Say how people sign in: policy and identity providers",
     }
@@ -48,7 +49,9 @@ BUILT_IN_ROLES = MappingProxyType(
         "msp-read-only": ("MSP read-only", _VIEW),
         "customer-administrator": (
             "Customer administrator",
-            _VIEW | _VM_ALL | {"network.manage", "image.manage", "user.manage", "policy.manage"},
+            _VIEW
+            | _VM_ALL
+            | {"network.manage", "image.manage", "user.manage", "consent.manage", "policy.manage"},
         ),
         "customer-operator": ("Customer operator", (_VIEW - {"audit.view"}) | _VM_USE),
         "customer-viewer": ("Customer viewer", _VIEW - {"audit.view", "user.view"}),

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from consoles.api.consent_views import ConsentViewSet, VmConsentViewSet
 from consoles.api.views import VmConsoleViewSet, VmScreenViewSet
 from hypervisors.api.views import (
     HypervisorViewSet,
@@ -31,6 +32,7 @@ router.register("vms", VmViewSet, basename="api-vm")
 router.register("jobs", JobViewSet, basename="api-job")
 router.register("people", PersonViewSet, basename="api-person")
 router.register("invitations", InvitationViewSet, basename="api-invitation")
+router.register("consents", ConsentViewSet, basename="api-consent")
 router.register("audit", AuditViewSet, basename="api-audit")
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -49,6 +51,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/console/",
         VmConsoleViewSet.as_view({"post": "create"}),
         name="api-vm-console",
+    ),
+    path(
+        "vms/<str:pk>/console/request/",
+        VmConsentViewSet.as_view({"post": "create"}),
+        name="api-vm-consent",
     ),
     path(
         "hypervisors/<str:pk>/forget/",

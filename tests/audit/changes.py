@@ -12,8 +12,9 @@ from typing import Any
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
+from consoles.models import ConsentRequest
 from hypervisors.models import Hypervisor, Job
-from tenants.models import ApiToken, Invitation, Role, Tenant, User
+from tenants.models import ApiToken, Invitation, Membership, Role, Tenant, User
 from tenants.services.people import api_token_create
 from tests.factories import (
     SSH_KEY,
@@ -57,6 +58,8 @@ class Scene:
     image: Any
     token: ApiToken
     invitation: Invitation
+    wish: ConsentRequest
+    approval: ConsentRequest
 
     @property
     def msp(self) -> Tenant:
@@ -85,6 +88,8 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         ),
         image=ImageVersionFactory(image=ImageFactory(tenant=fleet.customer)).image,
         token=api_token_create(user=user, name="old")[0],
+        wish=_wish(fleet, user),
+        approval=_wish(fleet, user, approved_until=timezone.now() + timedelta(hours=1)),
         invitation=Invitation.objects.create(
             tenant=fleet.customer,
             role=Role.objects.get(tenant=None, slug="customer-viewer"),
@@ -93,6 +98,23 @@ def scene_make(msp: Tenant, user: User) -> Scene:
             hash="0" * 64,
             expires_at=timezone.now() + timedelta(days=7),
         ),
+    )
+
+
+def _wish(fleet: Fleet, user: User, **decided: Any) -> ConsentRequest:
+    """Somebody of the MSP asked. The user decides for the customer, too."""
+    Membership.objects.get_or_create(
+        user=user,
+        tenant=fleet.customer,
+        role=Role.objects.get(tenant=None, slug="customer-administrator"),
+    )
+    return ConsentRequest.objects.create(
+        tenant=fleet.customer,
+        vm=fleet.vm,
+        requester=MembershipFactory(tenant=fleet.msp).user,
+        requester_name="Tess",
+        reason="broken",
+        **decided,
     )
 
 
@@ -137,6 +159,9 @@ PAGES: dict[str, Any] = {
     "invitation-renew": lambda s: (f"/invitations/{s.invitation.id}/renew/", {}),
     "invitation-revoke": lambda s: (f"/invitations/{s.invitation.id}/revoke/", {}),
     "invitation-accept": _invited,
+    "consent-ask": lambda s: (f"{s.fleet.vm_page}console/ask/", {"reason": "It hangs."}),
+    "approvals": lambda s: ("/approvals/", {"request": s.wish.id, "decision": "4"}),
+    "consent-rule": lambda s: ("/approvals/rules/", {"vm": s.fleet.vm.id, "wanted": "yes"}),
     "person-leave": lambda s: (f"/people/{s.fleet.owner.id}/leave/", {}),
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
     "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
@@ -213,6 +238,9 @@ PAGES: dict[str, Any] = {
 """Pages by name: the address and what is posted there."""
 
 CALLS: dict[str, Any] = {
+    "POST vms/{pk}/console/request/": lambda s: (s.fleet.vm.id, {"reason": "It hangs."}),
+    "POST consents/{pk}/decide/": lambda s: (s.wish.id, {"hours": 1}),
+    "POST consents/{pk}/end/": lambda s: (s.approval.id, {}),
     "POST people/{pk}/leave/": lambda s: (s.fleet.owner.id, {}),
     "POST invitations/": lambda s: (
         None,

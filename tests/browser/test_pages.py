@@ -43,6 +43,7 @@ ADDRESSES = [
     "person-leave",
     "invitations",
     "invitation-new",
+    "approvals",
 ]
 
 

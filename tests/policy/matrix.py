@@ -35,7 +35,7 @@ _SEGMENTS = {
     "tenants": "tenant", "sites": "site", "hypervisors": "hypervisor", "networks": "network",
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
-    "invitations": "invitation",
+    "invitations": "invitation", "consents": "consent",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 
@@ -108,7 +108,7 @@ _IDS = {
     "tenant": "tenant", "parent": "tenant", "customer": "tenant", "site": "site",
     "hypervisor": "hypervisor", "host": "hypervisor", "image": "image", "network": "network",
     "vm": "vm", "vms": "vm", "id": "vm", "ids": "vm", "user": "user", "role": "role",
-    "job": "job", "token": "api_token", "from": "job",
+    "job": "job", "token": "api_token", "from": "job", "request": "consent",
 }  # fmt: skip
 _BODIES = (
     *((f"with {name}", ((name, kind),)) for name, kind in _IDS.items()),

@@ -16,6 +16,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 import portal.api.urls
+from consoles.models import ConsentRequest
 from tenants.actor import Actor
 from tenants.api.base import TenantViewSet
 from tenants.models import AuditEvent, Invitation
@@ -121,6 +122,9 @@ class World:
         self.object = self.vm
         membership = MembershipFactory(tenant=self.tenant)
         self.people = membership.user
+        self.consent = ConsentRequest.objects.create(
+            tenant=self.tenant, vm=self.vm, requester=self.user, requester_name="T", reason="why"
+        )
         self.invitation = Invitation.objects.create(
             tenant=self.tenant, role=membership.role, email="invited@example.com",
             invited_by=self.people, hash=uuid.uuid4().hex,
@@ -195,6 +199,7 @@ FILTERS = {
     "audit": ["tenant", "site", "user", "object"],
     "people": [],
     "invitations": ["tenant"],
+    "consents": ["tenant", "vm"],
 }
 # Lists that not every role may see at all.
 NEEDED = {"audit": "audit.view", "people": "user.view", "invitations": "user.view"}
