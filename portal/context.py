@@ -42,6 +42,7 @@ _ADMINISTRATION = (
     ("people", "People", "users", "user.view"),
     ("roles", "Roles", "shield-check", "user.view"),
     ("invitations", "Invitations", "mail", "user.view"),
+    ("approvals", "Approvals", "circle-check", "consent.manage"),
     ("audit", "Audit", "history", "audit.view"),
     ("sign-in-policies", "Sign-in policy", "lock", "policy.manage"),
 )

@@ -9,6 +9,7 @@ from django.core.management.utils import get_random_secret_key
 from psycopg.conninfo import conninfo_to_dict
 
 from portal.config import ROOT, PortalConfig
+from portal.log_secrets import without_secrets
 
 CONFIG = PortalConfig()
 BASE_DIR = ROOT
@@ -274,6 +275,8 @@ SPECTACULAR_SETTINGS = {
         "portal.api.schema.describe_errors",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "ConsentStateEnum": "consoles.models.ConsentRequest.State",
+        "InvitationStateEnum": "tenants.models.Invitation.State",
         "TenantKindEnum": "tenants.models.Tenant.Kind",
         "NetworkKindEnum": "hypervisors.models.Network.Kind",
         "ConsoleKindEnum": "consoles.models.ConsoleTicket.Kind",
@@ -333,6 +336,7 @@ structlog.configure(
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
+        without_secrets,
         structlog.processors.format_exc_info,
         structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
     ],
@@ -351,6 +355,13 @@ LOGGING = {
             ),
         },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"without_secrets": {"()": "portal.log_secrets.WithoutSecrets"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["without_secrets"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

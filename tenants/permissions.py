@@ -29,6 +29,7 @@ PERMISSIONS = MappingProxyType(
         "user.view": "See people",
         "user.manage": "Invite and remove people",
         "role.manage": "Make and change roles",
+        "consent.manage": "Approve consoles of technicians, and say which need it",
         "audit.view": "See the audit log",
         "policy.manage": "Say how people sign in: policy and identity providers",
         "billing.view": "See usage reports",
@@ -55,7 +56,14 @@ BUILT_IN_ROLES = MappingProxyType(
             "Customer administrator",
             _VIEW
             | _VM_ALL
-            | {"network.manage", "image.manage", "user.manage", "role.manage", "policy.manage"},
+            | {
+                "network.manage",
+                "image.manage",
+                "user.manage",
+                "role.manage",
+                "consent.manage",
+                "policy.manage",
+            },
         ),
         "customer-operator": ("Customer operator", (_VIEW - _OFFICE) | _VM_USE),
         "customer-viewer": ("Customer viewer", _VIEW - _OFFICE - {"user.view"}),

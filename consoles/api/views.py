@@ -14,6 +14,7 @@ from consoles.api.serializers import (
 from consoles.services.screens import vm_screen
 from consoles.services.tickets import console_ticket_create, console_url
 from tenants.api.base import TenantViewSet
+from tenants.models import User
 from vms.models import VirtualMachine
 
 
@@ -55,7 +56,10 @@ class VmScreenViewSet(TenantViewSet[VirtualMachine]):
     def create(self, request: Request, pk: str) -> HttpResponseBase:
         """Ask for a picture of the screen, at most 320 times 240. The answer is the newest
         there is, or 202 while the host takes the first: ask again in a second."""
-        screen = vm_screen(vm=self.get_object())
+        vm = self.get_object()
+        user = self.request.user
+        assert isinstance(user, User)  # noqa: S101 - others are turned away before
+        screen = vm_screen(user=user, vm=vm)
         if screen is None:
             return Response(
                 ScreenAwaitedSerializer({"message": "The host is taking a picture."}).data,

@@ -1,5 +1,6 @@
-"""Console tickets."""
+"""Consoles of guests."""
 
+from consoles.models.consent import ConsentRequest, ConsentRule
 from consoles.models.ticket import ConsoleTicket
 
-__all__ = ["ConsoleTicket"]
+__all__ = ["ConsentRequest", "ConsentRule", "ConsoleTicket"]

@@ -1,9 +1,11 @@
 """A guest's screen as a small picture, for those who may open its console."""
 
 from agent.protocol import VERSION
+from consoles.services.consent import consent_check
 from hypervisors.services.jobs import host_must_be_online
 from hypervisors.services.screens import SINCE_PROTOCOL, Screen, screen_ask, screen_latest
 from tenants.errors import RuleError
+from tenants.models import User
 from vms.models import Power, VirtualMachine
 
 _DARK = {Power.OFF, Power.CRASHED, Power.UNKNOWN}
@@ -16,12 +18,13 @@ class NoScreenError(RuleError):
     status = 409
 
 
-def vm_screen(*, vm: VirtualMachine) -> Screen | None:
+def vm_screen(*, user: User, vm: VirtualMachine) -> Screen | None:
     """The newest picture, while the host is asked for the next one; None until the first has
     come. The caller has fetched `vm` among those on which the person holds vm.console.
 
-    Raises HostOfflineError, NoScreenError.
+    Raises ConsentNeededError, HostOfflineError, NoScreenError.
     """
+    consent_check(user, vm)
     host = vm.hypervisor
     host_must_be_online(host)
     if vm.observed_power in _DARK or vm.state != VirtualMachine.State.READY:

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from consoles.models import ConsoleTicket
+from consoles.services.consent import ConsentNeededError, consent_check
 from hypervisors.services.jobs import host_must_be_online
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, RuleError
@@ -49,12 +50,13 @@ def console_ticket_create(
     """A ticket for the acting person, and its secret. The caller has fetched `vm` among those
     on which the person holds vm.console.
 
-    Raises InvalidInputError, HostOfflineError, VmNotRunningError.
+    Raises InvalidInputError, ConsentNeededError, HostOfflineError, VmNotRunningError.
     """
     if actor.user is None:
         raise InvalidInputError("A console is opened by a person.")
     if kind not in ConsoleTicket.Kind.values:
         raise InvalidInputError("A console is “vnc” or “serial”.", field="kind")
+    consent_check(actor.user, vm)
     host_must_be_online(vm.hypervisor)
     if vm.observed_power in {Power.OFF, Power.CRASHED}:
         raise VmNotRunningError(f"“{vm.name}” is off, so it has no console. Start it first.")
@@ -105,6 +107,8 @@ def console_ticket_redeem(*, user: User | AnonymousUser | None, secret: str) -> 
     with scope_of(ticket.user):
         vms = VirtualMachine.objects.allowed(ticket.user, PERMISSION)
         vm = vms.select_related("hypervisor", "tenant").filter(pk=ticket.vm_id).first()
+        if vm is not None and not console_may_be_open(ticket.user, vm):
+            raise _ticket_invalid()
         # The update decides: of two that redeem at once, one finds no unused row any more.
         unused = ConsoleTicket.objects.filter(pk=ticket.pk, used_at=None)
         if vm is None or not unused.update(used_at=now, seen_at=now):
@@ -130,6 +134,15 @@ def console_closed(*, actor: Actor, ticket: ConsoleTicket, seconds: int) -> None
             site_id=vm.hypervisor.site_id,
             after={"kind": ticket.kind, "seconds": seconds},
         )
+
+
+def console_may_be_open(user: User, vm: VirtualMachine) -> bool:
+    """Whether the customer's consent, where it is needed, is there."""
+    try:
+        consent_check(user, vm)
+    except ConsentNeededError:
+        return False
+    return True
 
 
 def _ticket_invalid() -> TicketInvalidError:

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from consoles.models import ConsoleTicket
-from consoles.services.tickets import PERMISSION
+from consoles.services.tickets import PERMISSION, console_may_be_open
 from tenants.models import ApiToken
 from tenants.scope import scope_of, system_scope
 from vms.models import VirtualMachine
@@ -14,15 +14,16 @@ from vms.models import VirtualMachine
 
 def console_still_allowed(ticket_id: uuid.UUID) -> bool:
     """Whether the console that this ticket opened may stay open; if so, note that it is. Found
-    anew each time: the person, what they reach, and the token it was opened with."""
+    anew each time: the person, what they reach, the token it was opened with, and the customer's
+    consent."""
     with system_scope("an open console is looked at, whatever its person has lost"):
         ticket = ConsoleTicket.objects.select_related("user").filter(pk=ticket_id).first()
         if ticket is None or not ticket.user.is_active or not _token_is_good(ticket):
             return False
     with scope_of(ticket.user):
-        if not VirtualMachine.objects.allowed(ticket.user, PERMISSION).filter(
-            pk=ticket.vm_id
-        ).exists():  # fmt: skip
+        vms = VirtualMachine.objects.allowed(ticket.user, PERMISSION).select_related("tenant")
+        vm = vms.filter(pk=ticket.vm_id).first()
+        if vm is None or not console_may_be_open(ticket.user, vm):
             return False
         ConsoleTicket.objects.filter(pk=ticket_id).update(seen_at=timezone.now())
     return True

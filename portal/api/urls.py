@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from consoles.api.consent_views import ConsentViewSet, VmConsentViewSet
 from consoles.api.views import VmConsoleViewSet, VmScreenViewSet
 from hypervisors.api.views import (
     HypervisorViewSet,
@@ -15,6 +16,7 @@ from hypervisors.api.views import (
 from portal.api.views import not_found
 from tenants.api.access_views import AccessRuleViewSet, MembershipViewSet, RoleViewSet
 from tenants.api.audit import AuditViewSet
+from tenants.api.people_views import InvitationViewSet, PersonViewSet
 from tenants.api.sign_in_views import (
     IdentityProviderViewSet,
     ProviderDomainsViewSet,
@@ -38,6 +40,9 @@ router.register("networks", NetworkViewSet, basename="api-network")
 router.register("images", ImageViewSet, basename="api-image")
 router.register("vms", VmViewSet, basename="api-vm")
 router.register("jobs", JobViewSet, basename="api-job")
+router.register("people", PersonViewSet, basename="api-person")
+router.register("invitations", InvitationViewSet, basename="api-invitation")
+router.register("consents", ConsentViewSet, basename="api-consent")
 router.register("audit", AuditViewSet, basename="api-audit")
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -56,6 +61,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/console/",
         VmConsoleViewSet.as_view({"post": "create"}),
         name="api-vm-console",
+    ),
+    path(
+        "vms/<str:pk>/console/request/",
+        VmConsentViewSet.as_view({"post": "create"}),
+        name="api-vm-consent",
     ),
     path(
         "hypervisors/<str:pk>/forget/",

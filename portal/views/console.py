@@ -1,7 +1,9 @@
 """A VM's screen in the browser."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django_htmx.http import HttpResponseClientRefresh
 
+from consoles.services.consent import ConsentNeededError, consent_check, consent_waiting
 from consoles.services.tickets import console_ticket_create
 from portal.views.base import PageView
 from tenants.errors import RuleError
@@ -25,6 +27,14 @@ class ConsoleView(ConsolePage):
 
     def get(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
         vm = self.vm(customer, name)
+        try:
+            consent_check(self.user, vm)
+        except ConsentNeededError:
+            waiting = consent_waiting(self.user, vm)
+            return self.page({"vm": vm, "waiting": waiting}, template="pages/consent_ask.html")
+        if request.htmx:  # type: ignore[attr-defined]
+            # The page that waited for consent asks again, and now it is there.
+            return HttpResponseClientRefresh()
         why_not = ""
         if not vm.hypervisor.online:
             why_not = f"The host {vm.hypervisor.name} is offline, so its screen can't be reached."

@@ -31,8 +31,6 @@ class InvitedView(PageView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = super().dispatch(request, *args, **kwargs)
         add_never_cache_headers(response)
-        # The address is the secret: it goes nowhere else.
-        response["Referrer-Policy"] = "no-referrer"
         return response
 
     def get(self, request: HttpRequest, secret: str) -> HttpResponse:

@@ -13,11 +13,11 @@ from consoles.models import ConsoleTicket
 from portal.views.base import PageView
 from portal.views.lists import ListPage
 from portal.views.people_filters import PeopleFilters
-from portal.views.people_queries import people_for_list, second_factors
 from portal.views.people_tables import PeopleTable, membership_words
 from portal.views.states import person_look
 from tenants.models import AuditEvent, Invitation, User
 from tenants.services.leaving import leaving_preview, person_leave
+from tenants.services.people_read import people_for_list, second_factors
 
 _EVENTS_SHOWN = 10
 

@@ -131,9 +131,10 @@ class InvitationTable(tables.Table):  # type: ignore[misc]
         return format_html_join(
             "",
             '<button class="btn btn-plain btn-sm" type="submit" form="act" formaction="{}" '
-            'aria-label="{} the invitation of {}">{}{}</button> ',
+            'title="{}" aria-label="{} the invitation of {}">{}<span class="d-none d-lg-inline">{}'
+            "</span></button> ",
             [
-                (reverse(name, args=(record.pk,)), words, record.email, icon(image), words)
+                (reverse(name, args=(record.pk,)), words, words, record.email, icon(image), words)
                 for name, words, image in (
                     ("invitation-renew", "Send again", "send"),
                     ("invitation-revoke", "Take back", "x"),

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path, register_converter
 from portal.views import (
     account,
     activity,
+    approvals,
     audit,
     console,
     customers,
@@ -101,6 +102,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{_VM}delete/", vm.VmDeleteView.as_view(), name="vm-delete"),
     path(f"{_VM}console/", console.ConsoleView.as_view(), name="console"),
     path(f"{_VM}console/ticket/", console.ConsoleTicketView.as_view(), name="console-ticket"),
+    path(f"{_VM}console/ask/", approvals.ConsentAskView.as_view(), name="consent-ask"),
+    path("approvals/", approvals.ApprovalsView.as_view(), name="approvals"),
+    path("approvals/rules/", approvals.ConsentRuleView.as_view(), name="consent-rule"),
     path("images/", images.ImagesView.as_view(), name="images"),
     path("images/bulk/", images_bulk.ImageBulkView.as_view(), name="image-bulk"),
     path("images/new/", images.ImageUrlView.as_view(), name="image-new"),

@@ -4,13 +4,17 @@ A new page or action of the API that changes something belongs into `PAGES` or `
 with the reason why it leaves no event, into `NO_EVENT`.
 """
 
+import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
+from consoles.models import ConsentRequest
 from hypervisors.models import Hypervisor, Job
-from tenants.models import ApiToken, Tenant, User
+from tenants.models import ApiToken, Invitation, Membership, Role, Tenant, User
 from tenants.services.people import api_token_create
 from tests.factories import (
     SSH_KEY,
@@ -20,6 +24,7 @@ from tests.factories import (
     ImageVersionFactory,
     JobFactory,
     JoinTokenFactory,
+    MembershipFactory,
     NetworkFactory,
     SiteFactory,
     VirtualMachineFactory,
@@ -54,6 +59,9 @@ class Scene:
     image: Any
     token: ApiToken
     leaving: Tenant
+    invitation: Invitation
+    wish: ConsentRequest
+    approval: ConsentRequest
 
     @property
     def msp(self) -> Tenant:
@@ -83,6 +91,33 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         image=ImageVersionFactory(image=ImageFactory(tenant=fleet.customer)).image,
         token=api_token_create(user=user, name="old")[0],
         leaving=CustomerFactory(parent=msp, name="Leaving", slug="leaving"),
+        wish=_wish(fleet, user),
+        approval=_wish(fleet, user, approved_until=timezone.now() + timedelta(hours=1)),
+        invitation=Invitation.objects.create(
+            tenant=fleet.customer,
+            role=Role.objects.get(tenant=None, slug="customer-viewer"),
+            email="waiting@example.com",
+            invited_by=user,
+            hash="0" * 64,
+            expires_at=timezone.now() + timedelta(days=7),
+        ),
+    )
+
+
+def _wish(fleet: Fleet, user: User, **decided: Any) -> ConsentRequest:
+    """Somebody of the MSP asked. The user decides for the customer, too."""
+    Membership.objects.get_or_create(
+        user=user,
+        tenant=fleet.customer,
+        role=Role.objects.get(tenant=None, slug="customer-administrator"),
+    )
+    return ConsentRequest.objects.create(
+        tenant=fleet.customer,
+        vm=fleet.vm,
+        requester=MembershipFactory(tenant=fleet.msp).user,
+        requester_name="Tess",
+        reason="broken",
+        **decided,
     )
 
 
@@ -103,7 +138,34 @@ def _image(name: str) -> dict[str, Any]:
 
 _URL = f"https://1.1.1.1/x.qcow2?signature={MARK}"
 
+
+def _invited(scene: Scene) -> tuple[str, dict[str, Any]]:
+    """The person's own invitation to another tenant's thing, which they accept."""
+    membership = MembershipFactory()
+    Invitation.objects.create(
+        tenant=membership.tenant,
+        role=membership.role,
+        email=scene.user.email,
+        invited_by=membership.user,
+        hash=hashlib.sha256(MARK.encode()).hexdigest(),
+        expires_at=timezone.now() + timedelta(days=7),
+    )
+    return f"/invited/{MARK}/", {}
+
+
 PAGES: dict[str, Any] = {
+    "invitation-new": lambda s: (
+        "/invitations/new/",
+        {"email": "new@example.com", "tenant": s.fleet.customer.slug, "days": "7",
+         "role": s.invitation.role_id},
+    ),
+    "invitation-renew": lambda s: (f"/invitations/{s.invitation.id}/renew/", {}),
+    "invitation-revoke": lambda s: (f"/invitations/{s.invitation.id}/revoke/", {}),
+    "invitation-accept": _invited,
+    "consent-ask": lambda s: (f"{s.fleet.vm_page}console/ask/", {"reason": "It hangs."}),
+    "approvals": lambda s: ("/approvals/", {"request": s.wish.id, "decision": "4"}),
+    "consent-rule": lambda s: ("/approvals/rules/", {"vm": s.fleet.vm.id, "wanted": "yes"}),
+    "person-leave": lambda s: (f"/people/{s.fleet.owner.id}/leave/", {}),
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
     "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
     "customer-remove": lambda s: (
@@ -183,6 +245,17 @@ PAGES: dict[str, Any] = {
 """Pages by name: the address and what is posted there."""
 
 CALLS: dict[str, Any] = {
+    "POST vms/{pk}/console/request/": lambda s: (s.fleet.vm.id, {"reason": "It hangs."}),
+    "POST consents/{pk}/decide/": lambda s: (s.wish.id, {"hours": 1}),
+    "POST consents/{pk}/end/": lambda s: (s.approval.id, {}),
+    "POST people/{pk}/leave/": lambda s: (s.fleet.owner.id, {}),
+    "POST invitations/": lambda s: (
+        None,
+        {"email": "new@example.com", "tenant": str(s.fleet.customer.id),
+         "role": "customer-viewer"},
+    ),
+    "POST invitations/{pk}/renew/": lambda s: (s.invitation.id, {}),
+    "DELETE invitations/{pk}/": lambda s: (s.invitation.id, {}),
     "POST sites/{pk}/join-tokens/": lambda s: (s.fleet.site.id, {}),
     "POST vms/{pk}/console/": lambda s: (s.fleet.vm.id, {"kind": "serial"}),
     "POST hypervisors/{pk}/forget/": lambda s: (s.empty_host.id, {"name": "empty"}),

@@ -45,6 +45,12 @@ ADDRESSES = [
     "roles",
     "role-new",
     "reach",
+    "people",
+    "person",
+    "person-leave",
+    "invitations",
+    "invitation-new",
+    "approvals",
 ]
 
 
@@ -67,6 +73,9 @@ def address_of(name, fleet):
         "site-new": "/sites/new/",
         "role-new": "/roles/new/",
         "reach": f"/people/{fleet.owner.id}/reach/",
+        "person": f"/people/{fleet.owner.pk}/",
+        "person-leave": f"/people/{fleet.owner.pk}/leave/",
+        "invitation-new": "/invitations/new/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(

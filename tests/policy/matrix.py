@@ -35,7 +35,7 @@ _SEGMENTS = {
     "tenants": "tenant", "sites": "site", "hypervisors": "hypervisor", "networks": "network",
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
-    "access-rules": "access_rule",
+    "access-rules": "access_rule", "consents": "consent",
     "identity-providers": "identity_provider", "providers": "identity_provider",
     "invitations": "invitation",
 }  # fmt: skip
@@ -110,7 +110,7 @@ _IDS = {
     "tenant": "tenant", "parent": "tenant", "customer": "tenant", "site": "site",
     "hypervisor": "hypervisor", "host": "hypervisor", "image": "image", "network": "network",
     "vm": "vm", "vms": "vm", "id": "vm", "ids": "vm", "user": "user", "role": "role",
-    "job": "job", "token": "api_token", "from": "job",
+    "job": "job", "token": "api_token", "from": "job", "request": "consent",
 }  # fmt: skip
 _BODIES = (
     *((f"with {name}", ((name, kind),)) for name, kind in _IDS.items()),

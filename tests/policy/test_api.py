@@ -7,16 +7,19 @@ another tenant, wherever it may be put, is answered exactly as an id that never 
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.urls import URLPattern, URLResolver
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 import portal.api.urls
+from consoles.models import ConsentRequest
 from tenants.actor import Actor
 from tenants.api.base import TenantViewSet
-from tenants.models import AuditEvent, Role
+from tenants.models import AuditEvent, Invitation, Role
 from tenants.permissions import BUILT_IN_ROLES, PERMISSIONS
 from tenants.services.audit import audit_record
 from tests.factories import (
@@ -128,6 +131,16 @@ class World:
         self.user = self.membership.user
         self.access_rule = grant(self.user, self.site)
         self.object = self.vm
+        membership = MembershipFactory(tenant=self.tenant)
+        self.people = membership.user
+        self.consent = ConsentRequest.objects.create(
+            tenant=self.tenant, vm=self.vm, requester=self.user, requester_name="T", reason="why"
+        )
+        self.invitation = Invitation.objects.create(
+            tenant=self.tenant, role=membership.role, email="invited@example.com",
+            invited_by=self.people, hash=uuid.uuid4().hex,
+            expires_at=timezone.now() + timedelta(days=1),
+        )  # fmt: skip
         self.audit = audit_record(
             actor=Actor(user=self.user), tenant=self.tenant, action="vm.start", object_kind="vm",
             object_id=self.vm.id, object_name=self.vm.name, site_id=self.site.id,
@@ -198,6 +211,9 @@ FILTERS = {
     "access-rules": ["tenant", "site", "vm", "user"],
     "jobs": ["tenant", "site", "hypervisor", "vm"],
     "audit": ["tenant", "site", "user", "object"],
+    "people": [],
+    "invitations": ["tenant"],
+    "consents": ["tenant", "vm"],
 }
 
 
@@ -291,6 +307,14 @@ def bodies(world: World) -> dict[str, tuple[str, dict[str, Any]]]:
                 "role": str(world.role.pk),
             },
         ),
+        "invitations": (
+            "tenant",
+            {
+                "email": "new@example.com",
+                "tenant": str(world.tenant.pk),
+                "role": "customer-viewer",
+            },
+        ),
     }
 
 
@@ -298,7 +322,10 @@ def bodies(world: World) -> dict[str, tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("by", ["pk", "name"])
 @pytest.mark.parametrize(
     "kind",
-    ["tenants", "sites", "networks", "images", "vms", "roles", "memberships", "access-rules"],
+    [
+        *("tenants", "sites", "networks", "images", "vms"),
+        *("roles", "memberships", "access-rules", "invitations"),
+    ],
 )
 def test_another_tenants_row_in_a_body_is_like_none_at_all(kind, by, role, theirs, ours, client_of):
     client = client_of(role, ours)

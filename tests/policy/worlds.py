@@ -21,7 +21,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from consoles.models import ConsoleTicket
+from consoles.models import ConsentRequest, ConsentRule, ConsoleTicket
 from hypervisors.models import HostUsage, Hypervisor, JobEvent, JoinToken
 from hypervisors.models.usage import MINUTE
 from tenants.models import (
@@ -119,7 +119,7 @@ def nobody() -> World:
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
         "user api_token membership access_rule role audit_event saved_view sign_in_policy "
-        "identity_provider domain invitation"
+        "identity_provider domain invitation consent"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -274,6 +274,11 @@ def _world(digits: int, tenant: Tenant) -> World:
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}
     HostUsage.objects.create(hypervisor=host, **busy)
     VmUsage.objects.create(vm=vm, **busy)
+    ConsentRule.objects.create(tenant=tenant, vm=vm, id=ident(digits))
+    consent = ConsentRequest.objects.create(
+        tenant=tenant, vm=vm, id=ident(digits), requester=user, requester_name=f"q-{mine}",
+        reason=mine,
+    )  # fmt: skip
     invitation = Invitation.objects.create(
         tenant=tenant, id=ident(digits), email=f"i@{mine}.example", role=role, invited_by=user,
         hash=hashlib.sha256(secret.encode()).hexdigest(), expires_at=soon,
@@ -284,7 +289,7 @@ def _world(digits: int, tenant: Tenant) -> World:
         "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "access_rule": rule, "role": role, "audit_event": event,
-        "saved_view": view, "invitation": invitation,
+        "saved_view": view, "invitation": invitation, "consent": consent,
         "sign_in_policy": policy, "identity_provider": provider,
         "domain": domain,
     }  # fmt: skip

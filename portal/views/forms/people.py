@@ -35,7 +35,10 @@ class InvitationForm(forms.Form):
         label="To", queryset=Tenant.objects.none(), to_field_name="slug", empty_label=None
     )
     role = forms.ModelChoiceField(
-        label="Role", queryset=Role.objects.none(), help_text="None with more than you hold there."
+        label="Role",
+        queryset=Role.objects.none(),
+        empty_label="Choose a role",
+        help_text="None with more than you hold there.",
     )
     until = forms.DateField(
         label="Until",
