@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from tenants.models import User
+    from tenants.models.holdings import Holdings
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class Scope(ContextDecorator):
     reason: str = ""
     name: str = ""
     """Of the set of `tenants`, where the database knows it by one (see TenantSet)."""
+    holdings: "Holdings | None" = field(default=None, repr=False)
+    """What gives and takes access to `person`, as it was when the scope was made."""
     settings: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class Scope(ContextDecorator):
             above=self.above,
             person=self.person,
             reason=self.reason,
+            holdings=self.holdings,
         )
 
 

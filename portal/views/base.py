@@ -16,7 +16,7 @@ from django.views import View
 from tenants.actor import Actor
 from tenants.errors import RuleError
 from tenants.models import Membership, User
-from tenants.models.membership import Along
+from tenants.models.holdings import Along
 from tenants.permissions import check_known
 
 SIGNED_IN = "signed-in"

@@ -56,6 +56,11 @@ class TenantChangeSerializer(InputSerializer):
         help_text="Moves a customer into this group of its MSP, or out of one to the MSP.",
     )
 
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        if not data:
+            raise serializers.ValidationError("Give a “name”, a “parent” or both.")
+        return data
+
 
 def known_time_zone(value: Any) -> None:
     """Raises ValidationError for what the IANA database does not name."""

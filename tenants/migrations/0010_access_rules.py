@@ -86,6 +86,12 @@ class Migration(migrations.Migration):
             model_name='accessrule',
             constraint=models.UniqueConstraint(fields=('user', 'tenant', 'site', 'vm', 'effect', 'role'), name='access_rule_once', nulls_distinct=False),
         ),
+        # A customer with customers was what groups are now.
+        migrations.RunSQL(
+            "UPDATE tenants_tenant SET kind = 'group' WHERE kind = 'customer' "
+            "AND id IN (SELECT parent_id FROM tenants_tenant)",
+            "UPDATE tenants_tenant SET kind = 'customer' WHERE kind = 'group'",
+        ),
         TenantWall("tenants_accessrule", sign_in=True, own="user_id"),
         # Whoever was given a site or a VM is known to those who look after it.
         *(

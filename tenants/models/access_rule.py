@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from tenants.models.holdings import holdings_of
 from tenants.models.membership import Role, current
 from tenants.models.site import Site
 from tenants.models.tenant import Tenant, at_or_below
@@ -23,14 +24,13 @@ class AccessRuleQuerySet(models.QuerySet["AccessRule"]):
         """Rules about tenants on which `user` holds `permission`, but for those about a site or
         VM that is kept from them."""
         tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
-        if not isinstance(user, User):
-            return self.none()
-        parts = self.model.objects.parts_denied(user).order_by()
-        sites = parts.exclude(site=None).values("site_id")
-        vms = parts.exclude(vm=None).values("vm_id")
-        return self.filter(tenant__in=tenants).exclude(
-            Q(site__in=sites) | Q(vm__in=vms) | Q(vm__hypervisor__site__in=sites)
-        )
+        rows = self.filter(tenant__in=tenants)
+        for part in holdings_of(user).denied_parts:
+            if part.site_id:
+                rows = rows.exclude(Q(site=part.site_id) | Q(vm__hypervisor__site=part.site_id))
+            else:
+                rows = rows.exclude(vm=part.vm_id)
+        return rows
 
     def of(self, user: User) -> Self:
         """What holds for this person now."""

@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import ExpressionWrapper, Q
 from django.utils import timezone
 
-from tenants.models.access_rule import AccessRule
 from tenants.models.api_token import ApiToken
+from tenants.models.holdings import holdings_of
 from tenants.models.membership import Membership
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.tenant import Tenant
@@ -45,9 +45,8 @@ class AuditEventQuerySet(TenantQuerySet["AuditEvent"]):
         tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
         gone = DeletedTenant.objects.filter(reach_tenant__in=tenants).values("id")
         rows = self.filter(Q(tenant__in=tenants) | Q(tenant__in=gone))
-        if not isinstance(user, User):
-            return rows
-        return rows.exclude(tenant__in=AccessRule.objects.parts_denied(user).values("tenant_id"))
+        parted = {part.tenant_id for part in holdings_of(user).denied_parts}
+        return rows.exclude(tenant__in=parted) if parted else rows
 
     def with_whence(self, user: User | AnonymousUser) -> Self:
         """Each with `whence`: whether `user` may see its address, browser and credential. One's

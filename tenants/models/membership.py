@@ -1,7 +1,6 @@
 """Who holds which role on which tenant."""
 
 import uuid
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AnonymousUser
@@ -10,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from tenants.models.holdings import Along, holdings_of
 from tenants.models.tenant import Tenant
 from tenants.models.user import User
 from tenants.permissions import check_known
@@ -78,71 +78,20 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     def permissions_of(self, user: User, tenant: Tenant | None = None) -> frozenset[str]:
         """What `user` may do on `tenant`, or anywhere at all. Pages use it to leave out buttons
         that would be refused; the refusal itself is `.allowed`, which says the same."""
-        from tenants.models.access_rule import AccessRule
-
         if tenant is not None:
             return self.permissions_on(user, tenant)
-        if not user.is_active:
-            return frozenset()
-        held = self.current().filter(user=user).values_list("role__permissions", flat=True)
-        given = AccessRule.objects.grants(user).values_list("role__permissions", flat=True)
-        return frozenset().union(*held, *given)
+        return holdings_of(user).anywhere()
 
     def permissions_on(self, user: User, row: Any) -> frozenset[str]:
-        """What `user` may do on this tenant, or on this row of one. Two queries."""
+        """What `user` may do on this tenant, or on this row of one."""
         return self.permissions_along(user, row).here
 
-    def permissions_along(self, user: User, row: Any) -> "Along":
+    def permissions_along(self, user: User, row: Any) -> Along:
         """The same for the row, its site and its tenant: pages link to those that may be seen."""
+        held = holdings_of(user)
         if isinstance(row, Tenant):
-            return self._along(user, row.line(), None, None)
-        return self._along(user, row.tenant.line(), row.site_of_reach, row.vm_of_reach)
-
-    def _along(
-        self,
-        user: User,
-        # By their ids: a denied tenant's row is behind the second wall, its denial is not.
-        line: list[uuid.UUID],
-        site_id: uuid.UUID | None,
-        vm_id: uuid.UUID | None,
-    ) -> "Along":
-        from tenants.models.access_rule import AccessRule
-
-        if not user.is_active:
-            return Along()
-        about = Q(tenant__in=line, site=None, vm=None)
-        if site_id is not None:
-            about |= Q(site=site_id)
-        if vm_id is not None:
-            about |= Q(vm=vm_id)
-        rules = AccessRule.objects.of(user).filter(about).order_by()
-        found: list[tuple[str, uuid.UUID | None, uuid.UUID | None, list[str] | None]] = list(
-            rules.values_list("effect", "site_id", "vm_id", "role__permissions")
-        )
-        members = self.current().filter(user=user, tenant__in=line)
-        held: frozenset[str] = frozenset().union(
-            *members.values_list("role__permissions", flat=True)
-        )
-        steps: list[frozenset[str]] = []
-        taken = False
-        for of_step in (
-            [rule for rule in found if rule[1] is None and rule[2] is None],
-            [rule for rule in found if rule[1] is not None],
-            [rule for rule in found if rule[2] is not None],
-        ):
-            taken = taken or any(effect == AccessRule.Effect.DENY for effect, *_ in of_step)
-            held = held.union(*(given or () for *_, given in of_step))
-            steps.append(frozenset() if taken else held)
-        return Along(*steps)
-
-
-@dataclass(frozen=True)
-class Along:
-    """What a person may do on a tenant, on a site of it, and on a thing there."""
-
-    tenant: frozenset[str] = frozenset()
-    site: frozenset[str] = frozenset()
-    here: frozenset[str] = frozenset()
+            return held.along(row.line())
+        return held.along(row.tenant.line(), row.site_of_reach, row.vm_of_reach)
 
 
 class Membership(models.Model):

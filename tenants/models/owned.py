@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from tenants.models.holdings import holdings_of
 from tenants.models.tenant import Tenant
 from tenants.models.user import User
 
@@ -23,19 +24,15 @@ class TenantQuerySet(models.QuerySet[M]):
 
         Raises UnknownPermissionError for a permission that does not exist.
         """
-        from tenants.models.access_rule import AccessRule
-
         tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
-        if not user.is_authenticated or not user.is_active:
-            return self.none()
         given, denied = Q(tenant__in=tenants), Q()
-        grants = AccessRule.objects.grants(user, permission).order_by()
-        parts = AccessRule.objects.parts_denied(user).order_by()
+        held = holdings_of(user)
         for path, part in ((self._path("SITE"), "site_id"), (self._path("VM"), "vm_id")):
             if path:
-                some = {f"{part}__isnull": False}
-                given |= Q(**{f"{path}__in": grants.filter(**some).values(part)})
-                denied |= Q(**{f"{path}__in": parts.filter(**some).values(part)})
+                granted = {getattr(one, part) for one in held.parts(permission)} - {None}
+                taken = {getattr(one, part) for one in held.denied_parts} - {None}
+                given |= Q(**{f"{path}__in": granted}) if granted else Q()
+                denied |= Q(**{f"{path}__in": taken}) if taken else Q()
         rows = self.filter(given)
         return rows.exclude(denied) if denied else rows
 

@@ -1,6 +1,7 @@
 """The tenant tree, and the base of every model that belongs to a tenant."""
 
 import uuid
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.models import AnonymousUser
@@ -18,7 +19,9 @@ MAX_DEPTH = 3
 """MSP, group of customers, customer: the tree is never deeper."""
 
 
-def at_or_below(tenants: "models.QuerySet[Any, Any]", prefix: str = "") -> Q:
+def at_or_below(
+    tenants: "models.QuerySet[Any, Any] | Collection[uuid.UUID]", prefix: str = ""
+) -> Q:
     """Rows whose tenant is one of these or below one: tenants, or with `prefix` ("tenant__") what
     leads to theirs. `tenants` are ids."""
     own = "tenant_id" if prefix else "id"
@@ -33,28 +36,26 @@ class TenantTreeQuerySet(models.QuerySet["Tenant"]):
     def allowed(self, user: "User | AnonymousUser", permission: str) -> Self:
         """Tenants on which `user` holds `permission`, by a membership there or above, and that
         are not denied them, there or above."""
-        check_known(permission)
-        if not user.is_authenticated or not user.is_active:
-            return self.none()
-        from tenants.models.access_rule import AccessRule
-        from tenants.models.membership import Membership
+        from tenants.models.holdings import holdings_of
 
-        held = Membership.objects.current().filter(
-            user=user, role__permissions__contains=[permission]
-        )
-        denied = AccessRule.objects.tenants_denied(user)
-        return self.filter(at_or_below(held.values("tenant_id"))).exclude(
-            at_or_below(denied.values("tenant_id"))
-        )
+        check_known(permission)
+        held = holdings_of(user)
+        tenants = held.tenants(permission)
+        if not tenants:
+            return self.none()
+        rows = self.filter(at_or_below(tenants))
+        denied = held.denied_tenants
+        return rows.exclude(at_or_below(denied)) if denied else rows
 
     def touched(self, user: "User | AnonymousUser", permission: str) -> Self:
         """Tenants on which, or on a site of which, `user` holds `permission`."""
-        whole = self.allowed(user, permission)
-        if not user.is_authenticated or not user.is_active:
-            return whole
-        from tenants.models.access_rule import AccessRule
+        from tenants.models.holdings import holdings_of
 
-        sites = AccessRule.objects.grants(user, permission).filter(vm=None).values("tenant_id")
+        whole = self.allowed(user, permission)
+        parts = holdings_of(user).parts(permission)
+        sites = {part.tenant_id for part in parts if part.site_id}
+        if not sites:
+            return whole
         return self.filter(Q(id__in=whole.order_by().values("id")) | Q(id__in=sites))
 
     def and_above(self, tenant: "Tenant") -> Self:

@@ -10,6 +10,7 @@ from django.db.models import Subquery
 from django.utils import timezone
 
 from tenants.models import Tenant, TenantSet, User
+from tenants.models.holdings import Holdings, holdings_load
 from tenants.scope import NOTHING, Scope, system_scope
 from tenants.services.reach import reach_tenants
 
@@ -21,11 +22,12 @@ _REACH = system_scope("what a scope holds is found out before there is one")
 
 
 def person_scope(user: User | AnonymousUser) -> Scope:
-    """What this person may see at all. Two queries."""
+    """What this person may see at all. Three queries."""
     if not isinstance(user, User) or not user.is_active:
         return NOTHING
     with _REACH:
-        return _scope(reach_tenants(user), person=user.pk)
+        holdings = holdings_load(user)
+        return _scope(reach_tenants(user, holdings), person=user.pk, holdings=holdings)
 
 
 def tenants_scope(tenant_ids: Iterable[UUID]) -> Scope:
@@ -39,7 +41,9 @@ def tenant_sets_sweep() -> int:
     return TenantSet.objects.filter(used_at__lt=timezone.now() - KEPT).delete()[0]
 
 
-def _scope(tenant_ids: Iterable[UUID], *, person: UUID | None) -> Scope:
+def _scope(
+    tenant_ids: Iterable[UUID], *, person: UUID | None, holdings: Holdings | None = None
+) -> Scope:
     tenants = frozenset(tenant_ids)
     name = _name(tenants)
     # In one query with the tenants above: this is asked for at every request.
@@ -59,6 +63,7 @@ def _scope(tenant_ids: Iterable[UUID], *, person: UUID | None) -> Scope:
         above=frozenset(one for one in above if one is not None) - tenants,
         person=person,
         name=str(name or ""),
+        holdings=holdings,
     )
 
 

@@ -14,7 +14,7 @@ from tenants.models import Tenant, User
 from tenants.permissions import in_words
 from tenants.scope import system_scope
 from tenants.services.audit import audit_record
-from tenants.services.holdings import Holdings, managed_by, surplus_of
+from tenants.services.comparing import given_by, managed_by, surplus_of
 
 LONGEST = timedelta(minutes=30)
 SESSION_KEY = "see_as"
@@ -99,8 +99,7 @@ def seeing_as(*, viewer: User, session: MutableMapping[str, Any]) -> SeeingAs:
 def _record(actor: Actor, user: User, action: str, **values: Any) -> None:
     """One event for each tenant that gives them access: each may ask who looked."""
     with system_scope("it is told to every tenant that gives the person access"):
-        held = {held.tenant_id for held in Holdings(user).given}
-        for tenant in Tenant.objects.filter(id__in=held):
+        for tenant in Tenant.objects.filter(id__in=given_by(user)):
             audit_record(
                 actor=actor,
                 tenant=tenant,

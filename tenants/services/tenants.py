@@ -1,12 +1,12 @@
 """Making and changing tenants and sites."""
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q
 from django.utils.text import slugify
 
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError, RuleError
-from tenants.models import Membership, Site, Tenant
+from tenants.models import Membership, Role, Site, Tenant
 from tenants.models.tenant import MAX_DEPTH
 from tenants.permissions import in_words
 from tenants.scope import current, system_scope
@@ -89,6 +89,7 @@ def tenant_move(*, actor: Actor, tenant: Tenant, parent: Tenant) -> Tenant:
             f"groups.",
             field="parent",
         )
+    _check_roles_stay(tenant, parent)
     msp = parent.parent or parent
     check_may_give(actor, msp, {"tenant.manage", "user.manage"}, field="parent")
     held = Membership.objects.permissions_on(actor.user, tenant) if actor.user else frozenset()
@@ -118,6 +119,18 @@ def tenant_move(*, actor: Actor, tenant: Tenant, parent: Tenant) -> Tenant:
         after={"parent": parent.name},
     )
     return tenant
+
+
+def _check_roles_stay(tenant: Tenant, parent: Tenant) -> None:
+    """A role of the group that it leaves would be nobody's there. Raises InvalidInputError."""
+    lost = Role.objects.filter(tenant__in=set(tenant.line()[1:]) - set(parent.line()))
+    used = lost.filter(Q(memberships__tenant=tenant) | Q(access_rules__tenant=tenant))
+    if names := ", ".join(sorted({role.name for role in used})):
+        raise InvalidInputError(
+            f"People have roles on {tenant.name} that belong to the group it would leave: {names}. "
+            f"Give them others first.",
+            field="parent",
+        )
 
 
 def _check_place(kind: str, parent: Tenant) -> None:

@@ -15,7 +15,14 @@ from portal import consumers
 from tenants.models import Membership
 from tenants.services.live import live_publish
 from tenants.services.sessions import session_end
-from tests.factories import MembershipFactory, SignInPolicyFactory, VirtualMachineFactory
+from tests.factories import (
+    MembershipFactory,
+    SignInPolicyFactory,
+    UserFactory,
+    VirtualMachineFactory,
+    deny,
+    grant,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,3 +178,24 @@ def sign_out_everywhere(user, session):
         user=user, session_key=session.session_key, ip="192.0.2.1", user_agent="x"
     )
     assert session_end(user=user, session_id=row.pk)
+
+
+@sync_to_async
+def parted():
+    """Who has one VM alone, who is denied it, the VM and its neighbour."""
+    vm = VirtualMachineFactory()
+    neighbour = VirtualMachineFactory(hypervisor=vm.hypervisor)
+    denied = MembershipFactory(tenant=vm.tenant, role="customer-viewer").user
+    deny(denied, vm)
+    return grant(UserFactory(), vm).user, denied, vm, neighbour
+
+
+async def test_whoever_sees_a_part_hears_of_that_part():
+    guest, denied, vm, neighbour = await parted()
+    for person, heard, unheard in ((guest, vm, neighbour), (denied, neighbour, vm)):
+        socket = await Socket(person).open()
+        await changed(unheard)
+        await changed(heard)
+        assert await socket.hear() == {"kind": "vm", "id": str(heard.id)}
+        assert await socket.is_silent(0.3)
+        await socket.close()

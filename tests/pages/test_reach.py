@@ -150,6 +150,11 @@ def test_who_has_one_vm_finds_it_and_no_way_around_it(client, fleet, others):
         assert client.get(address).status_code == 200
 
 
+def test_ones_account_tells_of_single_things(client, fleet):
+    client.force_login(grant(UserFactory(), fleet.site).user)
+    assert "of alder office alone" in client.get("/me/").content.decode()
+
+
 def test_counts_leave_out_what_is_denied(client, fleet, msp):
     user = MembershipFactory(tenant=msp, role="msp-owner").user
     deny(user, fleet.vm)

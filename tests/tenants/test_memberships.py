@@ -197,6 +197,15 @@ def test_moves_that_make_no_sense_are_refused(owner, msp, customer):
         tenant_create(actor=owner, name="Deeper", parent=group, kind="group")
 
 
+def test_a_customer_does_not_leave_a_group_whose_roles_are_in_use_on_it(owner, msp):
+    group = CustomerFactory(parent=msp, kind="group")
+    inside = CustomerFactory(parent=group)
+    keeper = Role.objects.create(tenant=group, slug="k", name="Keeper", permissions=["vm.view"])
+    MembershipFactory(tenant=inside, role=keeper)
+    with pytest.raises(InvalidInputError, match="Keeper"):
+        tenant_move(actor=owner, tenant=inside, parent=msp)
+
+
 def test_a_move_raises_nobody(msp, customer):
     """Who manages customers of the MSP and owns a group would own what they move there."""
     narrow = Role.objects.create(
