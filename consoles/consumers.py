@@ -36,6 +36,7 @@ from hypervisors.services.signatures import RequestRefusedError, signed_stream
 from hypervisors.sockets import Socket, in_database
 from tenants.actor import Actor, agent_short
 from tenants.services.live import person_group
+from tenants.services.see_as import SESSION_KEY
 from tenants.services.sessions import session_group
 
 log = structlog.get_logger("consoles")
@@ -99,6 +100,9 @@ class ConsoleConsumer(ConsoleSocket):
         offered = self.scope.get("subprotocols") or []
         # noVNC may offer "binary", and closes when an offer is not taken up.
         await self.accept(subprotocol="binary" if "binary" in offered else None)
+        if await in_database(self._looks_as_another):
+            await self.end(NOT_FOUND, "You look at the portal as somebody else. Stop first.")
+            return
         try:
             ticket = await in_database(
                 console_ticket_redeem,
@@ -155,6 +159,9 @@ class ConsoleConsumer(ConsoleSocket):
             await self.stream.close(SIGNED_OUT, "You were signed out.")
         else:
             await self.end(SIGNED_OUT, "You were signed out.")
+
+    def _looks_as_another(self) -> bool:
+        return SESSION_KEY in self.scope.get("session", {})
 
     async def _run(self, ticket: ConsoleTicket, stream: Stream) -> None:
         try:

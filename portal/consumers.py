@@ -9,14 +9,26 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
-from tenants.models import Tenant, User
+from hypervisors.models import Hypervisor, Job
+from tenants.models import AccessRule, Site, Tenant, User
 from tenants.scope import scope_of, sign_in_scope
 from tenants.services.live import live_missed, person_group, tenant_group
+from tenants.services.reach import reach_tenants
 from tenants.services.sessions import session_group, session_open
+from vms.models import Image, VirtualMachine
 
 RECHECK_S = 60.0
 """How often it is asked anew what a person may see, besides each time they lose something."""
 SIGNED_OUT, NO_MORE_ALLOWED = 4401, 4403
+
+_ROWS: dict[str, tuple[Any, str]] = {
+    "vm": (VirtualMachine, "vm.view"),
+    "job": (Job, "job.view"),
+    "hypervisor": (Hypervisor, "hypervisor.view"),
+    "site": (Site, "site.view"),
+    "image": (Image, "image.view"),
+}
+"""What events are about, by their kind."""
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
@@ -25,6 +37,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         self.joined: set[str] = set()
+        self.partly: set[str] = set()
         self.recheck: asyncio.Task[None] | None = None
         self.session_group = self.person_group = ""
         if not self.scope["user"].is_authenticated:
@@ -61,6 +74,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def live_changed(self, event: dict[str, Any]) -> None:
         """From `tenants.services.live.live_publish`."""
+        if event["tenant"] in self.partly and not await self._may_see(event["kind"], event["id"]):
+            return
         await self.send_json({"kind": event["kind"], "id": event["id"]})
 
     async def session_ended(self, _event: dict[str, Any]) -> None:
@@ -70,6 +85,16 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def person_recheck(self, _event: dict[str, Any]) -> None:
         """From `tenants.services.live.person_recheck`."""
         await self._look_again()
+
+    @database_sync_to_async  # type: ignore[untyped-decorator]
+    def _may_see(self, kind: str, object_id: str) -> bool:
+        """For tenants of which the person may see a part: is this of that part?"""
+        if kind not in _ROWS:
+            return False
+        user: User = self.scope["user"]
+        model, permission = _ROWS[kind]
+        with scope_of(user):
+            return bool(model.objects.allowed(user, permission).filter(pk=object_id).exists())
 
     def _page_made_at(self) -> float:
         """`?since=` of the socket's address, in seconds of the epoch; now, where it is not one."""
@@ -118,5 +143,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 return None
         # Found anew each time: what the person reaches may have changed.
         with scope_of(user):
+            partly = set(AccessRule.objects.grants(user).values_list("tenant_id", flat=True))
+            partly |= set(AccessRule.objects.parts_denied(user).values_list("tenant_id", flat=True))
+            reached = set(reach_tenants(user))
             tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)
-            return {tenant_group(tenant_id) for tenant_id in tenants}
+            followed = set(tenants) | (partly & reached)
+        self.partly = {str(tenant_id) for tenant_id in partly}
+        return {tenant_group(tenant_id) for tenant_id in followed}

@@ -30,6 +30,8 @@ _SECTIONS = {
     "invitation-new": "invitations",
     "invitation-renew": "invitations",
     "audit-event": "audit",
+    "role-new": "roles",
+    "role-change": "roles",
 }
 
 

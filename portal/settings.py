@@ -100,6 +100,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.see_as.SeeAsMiddleware",
     "tenants.middleware.ScopeMiddleware",
     "tenants.middleware.SignInGateMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

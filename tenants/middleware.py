@@ -31,7 +31,9 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def actor_for(request: Any) -> Actor:
     """The actor behind a Django or DRF request, whichever way it was authenticated."""
-    user = request.user if request.user.is_authenticated else None
+    # Whoever looks at the portal as somebody else acts, if at all, as themselves.
+    user = getattr(request, "viewer", request.user)
+    user = user if user.is_authenticated else None
     token = getattr(request, "auth", None)
     session = getattr(request, "session", None)
     return Actor(

@@ -1,9 +1,10 @@
 """The only place where a role becomes a permission.
 
 A permission is a dotted name. A role is a named set of them. A membership gives a user
-a role on a tenant, and through it on that tenant's customers.
+a role on a tenant, and through it on that tenant's customers; tenants.reach has the whole of it.
 """
 
+from collections.abc import Iterable
 from types import MappingProxyType
 
 PERMISSIONS = MappingProxyType(
@@ -28,12 +29,15 @@ PERMISSIONS = MappingProxyType(
         "user.view": "See people",
         "user.manage": "Invite and remove people",
         "consent.manage": "Approve consoles of technicians, and say which need it",
+        "role.manage": "Make and change roles",
         "audit.view": "See the audit log",
         "policy.manage": "Say how people sign in: policy and identity providers",
+        "billing.view": "See usage reports",
     }
 )
 
 _VIEW = frozenset(name for name in PERMISSIONS if name.endswith(".view"))
+_OFFICE = frozenset({"audit.view", "billing.view"})
 _VM_USE = frozenset({"vm.power", "vm.console"})
 _VM_ALL = _VM_USE | {"vm.create", "vm.edit", "vm.delete"}
 
@@ -47,16 +51,55 @@ BUILT_IN_ROLES = MappingProxyType(
             | {"site.manage", "hypervisor.manage", "network.manage", "image.manage"},
         ),
         "msp-read-only": ("MSP read-only", _VIEW),
+        "msp-billing": ("MSP billing", frozenset({"tenant.view", "site.view", "billing.view"})),
         "customer-administrator": (
             "Customer administrator",
             _VIEW
             | _VM_ALL
-            | {"network.manage", "image.manage", "user.manage", "consent.manage", "policy.manage"},
+            | {"network.manage", "image.manage", "user.manage", "consent.manage"}
+            | {"role.manage", "policy.manage"},
         ),
-        "customer-operator": ("Customer operator", (_VIEW - {"audit.view"}) | _VM_USE),
-        "customer-viewer": ("Customer viewer", _VIEW - {"audit.view", "user.view"}),
+        "customer-operator": ("Customer operator", (_VIEW - _OFFICE) | _VM_USE),
+        "customer-viewer": ("Customer viewer", _VIEW - _OFFICE - {"user.view"}),
     }
 )
+
+
+SUBJECTS = MappingProxyType(
+    {
+        "tenant": "Customers",
+        "site": "Sites",
+        "hypervisor": "Hosts",
+        "network": "Networks",
+        "image": "Images",
+        "vm": "VMs",
+        "job": "Activity",
+        "user": "People",
+        "consent": "Consent",
+        "role": "Roles",
+        "audit": "Audit",
+        "policy": "Signing in",
+        "billing": "Reports",
+    }
+)
+"""What a permission's first word is about, for people. One that is missing speaks for itself."""
+
+
+def by_subject(permissions: Iterable[str] = PERMISSIONS) -> list[tuple[str, list[tuple[str, str]]]]:
+    """`permissions` with their words, under the subjects they are about, in PERMISSIONS' order."""
+    wanted = set(permissions)
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, words in PERMISSIONS.items():
+        if name in wanted:
+            subject = name.partition(".")[0]
+            groups.setdefault(SUBJECTS.get(subject, subject.title()), []).append((name, words))
+    return list(groups.items())
+
+
+def in_words(permissions: Iterable[str]) -> str:
+    """These permissions for a sentence: “See VMs”, “Create VMs”."""
+    wanted = set(permissions)
+    return ", ".join(f"“{words}”" for name, words in PERMISSIONS.items() if name in wanted)
 
 
 class UnknownPermissionError(LookupError):

@@ -73,6 +73,9 @@ DROP FUNCTION basalt_readable();
 DROP FUNCTION basalt_set(text);
 """
 
+MEMBERS = ("tenants_membership",)
+"""The tables that say who is of which tenant, when the first walls went up."""
+
 _SYSTEM = "(SELECT basalt_is_system())"
 _SIGN_IN = "(SELECT basalt_is_sign_in())"
 _MINE = "(SELECT basalt_person())"
@@ -259,16 +262,24 @@ class FollowWall(Wall):
 
 class PersonWall(Wall):
     """Rows of a person: one's own, and while signing in anybody's. `of_colleagues`: those of
-    everybody who has a membership of a tenant in the scope, too."""
+    everybody who has a membership of a tenant in the scope, too; or, by `known_by`, a row of
+    another table that links a person to a tenant."""
 
-    def __init__(self, table: str, column: str = "user_id", *, of_colleagues: bool = False) -> None:
+    def __init__(
+        self,
+        table: str,
+        column: str = "user_id",
+        *,
+        of_colleagues: bool = False,
+        known_by: tuple[str, ...] = MEMBERS,
+    ) -> None:
         super().__init__(table)
-        self.column, self.of_colleagues = column, of_colleagues
+        self.column, self.of_colleagues, self.known_by = column, of_colleagues, known_by
 
     def rules(self) -> Rules:
         rule = f"{_SIGN_IN} OR {self.column} = {_MINE}"
         if self.of_colleagues:
-            rule += f" OR {_is_colleague(f'{self.table}.{self.column}')}"
+            rule += f" OR {_is_colleague(f'{self.table}.{self.column}', self.known_by)}"
         return Rules(read=rule, write=rule)
 
 
@@ -283,12 +294,35 @@ class AccountWall(Wall):
     """The accounts: one's own, and to read those of people with a membership in the scope. They
     are made and closed by signing in and by the portal itself, never from inside a tenant."""
 
+    def __init__(self, table: str, *, known_by: tuple[str, ...] = MEMBERS) -> None:
+        super().__init__(table)
+        self.known_by = known_by
+
     def rules(self) -> Rules:
         own = f"{_SIGN_IN} OR id = {_MINE}"
-        return Rules(read=f"{own} OR {_is_colleague(f'{self.table}.id')}", write=own, make=_SIGN_IN)
+        read = f"{own} OR {_is_colleague(f'{self.table}.id', self.known_by)}"
+        return Rules(read=read, write=own, make=_SIGN_IN)
 
 
-def _is_colleague(person: str) -> str:
-    # The membership's own wall lets one's own through too, which is the person themselves.
-    held = f"held.user_id = {person}"
-    return f"EXISTS (SELECT 1 FROM tenants_membership held WHERE {held})"  # noqa: S608
+class NewWall(Wall):
+    """Another wall in the place of one that an earlier migration put up."""
+
+    def __init__(self, before: Wall, after: Wall) -> None:
+        super().__init__(after.table)
+        self.before, self.after = before, after
+
+    def up(self) -> Iterator[str]:
+        yield from self.before.down()
+        yield from self.after.up()
+
+    def down(self) -> Iterator[str]:
+        yield from self.after.down()
+        yield from self.before.up()
+
+
+def _is_colleague(person: str, known_by: tuple[str, ...]) -> str:
+    # The walls of those tables let one's own rows through too: the person themselves.
+    return " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} held WHERE held.user_id = {person})"  # noqa: S608
+        for table in known_by
+    )

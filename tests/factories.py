@@ -12,7 +12,16 @@ from factory.django import DjangoModelFactory
 
 from agent.protocol import VERSION, generate_seal_key, generate_sign_key
 from hypervisors.models import Hypervisor, Job, JoinToken, Network
-from tenants.models import IdentityProvider, Membership, Role, SignInPolicy, Site, Tenant, User
+from tenants.models import (
+    AccessRule,
+    IdentityProvider,
+    Membership,
+    Role,
+    SignInPolicy,
+    Site,
+    Tenant,
+    User,
+)
 from tenants.services.roles import built_in_roles_sync
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 
@@ -109,6 +118,27 @@ class MembershipFactory(DjangoModelFactory[Membership]):
                 built_in_roles_sync()
             kwargs["role"] = Role.objects.get(tenant=None, slug=kwargs["role"])
         return kwargs
+
+
+def deny(user: User, thing: Any, **fields: Any) -> AccessRule:
+    """An exception: `user` may not see this tenant, site or VM."""
+    return AccessRule.objects.create(user=user, effect="deny", **_about(thing), **fields)
+
+
+def grant(user: User, thing: Any, role: str = "customer-viewer", **fields: Any) -> AccessRule:
+    """A built-in role on one site or VM alone."""
+    if not Role.objects.filter(tenant=None).exists():
+        built_in_roles_sync()
+    found = Role.objects.get(tenant=None, slug=role)
+    return AccessRule.objects.create(
+        user=user, effect="allow", role=found, **_about(thing), **fields
+    )
+
+
+def _about(thing: Any) -> dict[str, Any]:
+    if isinstance(thing, Tenant):
+        return {"tenant": thing}
+    return {"tenant": thing.tenant, "site" if isinstance(thing, Site) else "vm": thing}
 
 
 class HypervisorFactory(DjangoModelFactory[Hypervisor]):

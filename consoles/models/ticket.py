@@ -23,6 +23,9 @@ class ConsoleTicketQuerySet(TenantQuerySet["ConsoleTicket"]):
 class ConsoleTicket(TenantOwnedModel):
     """Bound to one user, VM and kind of console. Only a hash is kept."""
 
+    SITE = "vm__hypervisor__site_id"
+    VM = "vm_id"
+
     class Kind(models.TextChoices):
         VNC = "vnc", "Screen"
         SERIAL = "serial", "Serial"

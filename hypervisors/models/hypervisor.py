@@ -21,6 +21,8 @@ class JoinTokenQuerySet(TenantQuerySet["JoinToken"]):
 class JoinToken(TenantOwnedModel):
     """Lets a few hosts join one site for a short time. Only a hash is kept."""
 
+    SITE = "site_id"
+
     site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="join_tokens")
     prefix = models.CharField(max_length=12)
     hash = models.CharField(max_length=64, unique=True)
@@ -46,6 +48,8 @@ class HypervisorQuerySet(TenantQuerySet["Hypervisor"]):
 
 class Hypervisor(TenantOwnedModel):
     """A host. `facts`, `usage` and what it runs are what its agent last said."""
+
+    SITE = "site_id"
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="hypervisors")
     name = models.CharField(max_length=63)
@@ -95,6 +99,8 @@ class NetworkQuerySet(TenantQuerySet["Network"]):
 
 class Network(TenantOwnedModel):
     """A network of one host, that VMs' NICs are on."""
+
+    SITE = "hypervisor__site_id"
 
     class Kind(models.TextChoices):
         NAT = "nat", "Managed NAT"

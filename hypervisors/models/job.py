@@ -55,6 +55,9 @@ class Job(TenantOwnedModel):
     `subject_id` is the VM it is about: only one job at a time holds a VM.
     """
 
+    SITE = "hypervisor__site_id"
+    VM = "subject_id"
+
     hypervisor = models.ForeignKey(Hypervisor, on_delete=models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=63)
     """Dotted: `vm.start`. Registered in hypervisors.services.job_kinds."""

@@ -65,6 +65,7 @@ class HostUsage(UsageSample):
     """How busy a host was."""
 
     SUBJECT = "hypervisor_id"
+    SITE = "hypervisor__site_id"
 
     hypervisor = models.ForeignKey(
         Hypervisor, on_delete=models.CASCADE, related_name="usage_samples", db_index=False

@@ -14,6 +14,7 @@ from hypervisors.api.views import (
     SiteJoinTokenViewSet,
 )
 from portal.api.views import not_found
+from tenants.api.access_views import AccessRuleViewSet, MembershipViewSet, RoleViewSet
 from tenants.api.audit import AuditViewSet
 from tenants.api.people_views import InvitationViewSet, PersonViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
@@ -23,6 +24,9 @@ from vms.api.views import VmViewSet
 
 router = SimpleRouter()
 router.register("tenants", TenantTreeViewSet, basename="api-tenant")
+router.register("roles", RoleViewSet, basename="api-role")
+router.register("memberships", MembershipViewSet, basename="api-membership")
+router.register("access-rules", AccessRuleViewSet, basename="api-access-rule")
 router.register("sites", SiteViewSet, basename="api-site")
 router.register("hypervisors", HypervisorViewSet, basename="api-hypervisor")
 router.register("join-tokens", JoinTokenViewSet, basename="api-join-token")

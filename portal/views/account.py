@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from portal.views.base import SIGNED_IN, PageView
 from portal.views.forms.account import ProfileForm, TokenForm
-from tenants.models import ApiToken, Membership
+from tenants.models import AccessRule, ApiToken, Membership
 from tenants.services.people import api_token_create, api_token_revoke, user_change
 
 
@@ -35,6 +35,7 @@ class AccountPage(PageView):
                 "memberships": Membership.objects.current()
                 .filter(user=person)
                 .select_related("tenant", "role"),
+                "grants": AccessRule.objects.grants(person).select_related("role", "site", "vm"),
                 "now": timezone.now(),
                 **context,
             },

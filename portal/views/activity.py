@@ -19,7 +19,6 @@ from portal.views.lists import ListPage
 from portal.views.queries import jobs_for_list
 from portal.views.states import job_look
 from portal.views.tables import JobTable
-from tenants.models import Tenant
 from vms.models import VirtualMachine
 
 
@@ -72,7 +71,7 @@ class JobView(PageView):
         if job.subject_id is not None:
             vms = VirtualMachine.objects.allowed(self.user, "vm.view").select_related("tenant")
             vm = vms.filter(id=job.subject_id).first()
-        may = self.may(job.tenant)
+        may = self.may(job)
         failed = job.status in (Status.FAILED, Status.EXPIRED, Status.LOST, Status.CANCELLED)
         again = ""
         if failed and job.kind == "vm.create" and "vm.create" in may and vm is None:
@@ -124,9 +123,9 @@ class JobBulkView(BulkPage):
         def fate(job: Job) -> Fate:
             needed = _permission(job)
             if needed not in mine:
-                tenants = Tenant.objects.allowed(self.user, needed)
-                mine[needed] = set(tenants.values_list("id", flat=True))
-            if job.tenant_id not in mine[needed]:
+                waiting = Job.objects.allowed(self.user, needed).filter(status=Status.QUEUED)
+                mine[needed] = set(waiting.values_list("id", flat=True))
+            if job.status == Status.QUEUED and job.id not in mine[needed]:
                 return Fate("", "your role may not ask for this, so it may not take it back")
             if job.status != Status.QUEUED:
                 return Fate("", "the host has begun" if job.active else "it has ended already")

@@ -15,7 +15,8 @@ from django.views import View
 
 from tenants.actor import Actor
 from tenants.errors import RuleError
-from tenants.models import Membership, Tenant, User
+from tenants.models import Membership, User
+from tenants.models.membership import Along
 from tenants.permissions import check_known
 
 SIGNED_IN = "signed-in"
@@ -71,9 +72,13 @@ class PageView(View):
         row: M = found
         return row
 
-    def may(self, tenant: Tenant) -> frozenset[str]:
-        """What the person may do on this tenant, for leaving out buttons."""
-        return Membership.objects.permissions_of(self.user, tenant)
+    def may(self, row: models.Model) -> frozenset[str]:
+        """What the person may do on this tenant or row of one, for leaving out buttons."""
+        return Membership.objects.permissions_on(self.user, row)
+
+    def along(self, row: models.Model) -> Along:
+        """The same for its site and tenant too, for leaving out links to what is not theirs."""
+        return Membership.objects.permissions_along(self.user, row)
 
     def page(
         self, context: dict[str, Any], *, template: str | None = None, status: int = 200

@@ -40,7 +40,7 @@ class ConsoleView(ConsolePage):
             why_not = f"The host {vm.hypervisor.name} is offline, so its screen can't be reached."
         elif vm.observed_power in (Power.OFF, Power.CRASHED):
             why_not = "The VM is off: there is no screen to show. Start it, then come back."
-        return self.page({"vm": vm, "why_not": why_not, "may": self.may(vm.tenant)})
+        return self.page({"vm": vm, "why_not": why_not, "may": self.may(vm)})
 
 
 class ConsoleTicketView(ConsolePage):

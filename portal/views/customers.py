@@ -11,13 +11,13 @@ from django.urls import reverse
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.filters import CustomerFilters
-from portal.views.forms.places import CustomerForm, CustomerRenameForm
+from portal.views.forms.places import CustomerForm, CustomerMoveForm, CustomerRenameForm
 from portal.views.lists import ListPage
 from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
-from tenants.models import Membership, Tenant
-from tenants.services.tenants import tenant_create, tenant_rename
+from tenants.models import Tenant
+from tenants.services.tenants import tenant_create, tenant_move, tenant_rename
 
 
 class CustomersView(ListPage):
@@ -71,6 +71,7 @@ class CustomerCreateView(PageView):
                     actor=self.actor,
                     name=form.cleaned_data["name"],
                     parent=form.cleaned_data["parent"],
+                    kind=form.cleaned_data["kind"] or Tenant.Kind.CUSTOMER,
                 )
             except RuleError as refusal:
                 tell_form(form, refusal)
@@ -79,7 +80,7 @@ class CustomerCreateView(PageView):
         return self.page({"form": form}, status=422)
 
     def _must_be_allowed(self) -> None:
-        if self.permission not in Membership.objects.permissions_of(self.user):
+        if not Tenant.objects.allowed(self.user, self.permission).exists():
             raise PermissionDenied
 
 
@@ -97,6 +98,7 @@ class CustomerPage(PageView):
                 "here": reverse("customer", args=(tenant.slug,)),
                 "customer": tenant,
                 "may": self.may(tenant),
+                "may_see_parent": tenant.parent and "tenant.view" in self.may(tenant.parent),
                 "customers": customers_for_list(self.user).filter(parent=tenant)[:100],
                 "sites": sites_for_list(self.user).filter(tenant=tenant),
                 "vms": vms_for_list(self.user).filter(tenant=tenant)[:30],
@@ -105,6 +107,7 @@ class CustomerPage(PageView):
                 "audited": events_of(self.user, tenant=tenant),
                 "audit_query": f"customer={tenant.slug}",
                 "rename": CustomerRenameForm(initial={"name": tenant.name}),
+                "move": CustomerMoveForm(user=self.user, tenant=tenant),
                 "open_dialog": "",
                 **context,
             },
@@ -133,3 +136,21 @@ class CustomerRenameView(CustomerPage):
             else:
                 return redirect("customer", customer=tenant.slug)
         return self.customer_page(tenant, rename=form, open_dialog="rename", status=422)
+
+
+class CustomerMoveView(CustomerPage):
+    """Into a group of its MSP, or out of one."""
+
+    permission = "tenant.manage"
+
+    def post(self, request: HttpRequest, customer: str) -> HttpResponse:
+        tenant = self.customer(customer)
+        form = CustomerMoveForm(request.POST, user=self.user, tenant=tenant)
+        if form.is_valid():
+            try:
+                tenant_move(actor=self.actor, tenant=tenant, parent=form.cleaned_data["parent"])
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("customer", customer=tenant.slug)
+        return self.customer_page(tenant, move=form, open_dialog="move", status=422)

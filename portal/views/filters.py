@@ -20,6 +20,10 @@ def customers(request: HttpRequest) -> "QuerySet[Tenant]":
     return Tenant.objects.allowed(request.user, "tenant.view").order_by("name")
 
 
+def groups(request: HttpRequest) -> "QuerySet[Tenant]":
+    return customers(request).filter(kind=Tenant.Kind.GROUP)
+
+
 def sites(request: HttpRequest) -> "QuerySet[Site]":
     return Site.objects.allowed(request.user, "site.view").order_by("name")
 
@@ -111,6 +115,16 @@ class HostFilters(filters.FilterSet):  # type: ignore[misc]
 
 class CustomerFilters(filters.FilterSet):  # type: ignore[misc]
     q = search_filter(field_name="name", lookup_expr="icontains")
+    kind = filters.ChoiceFilter(
+        choices=Tenant.Kind.choices, label="Kind", empty_label="Customers and groups"
+    )
+    group = filters.ModelChoiceFilter(
+        field_name="parent",
+        queryset=groups,
+        to_field_name="slug",
+        label="Group",
+        empty_label="All groups",
+    )
 
     class Meta:
         model = Tenant

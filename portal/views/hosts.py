@@ -86,12 +86,14 @@ class HostPage(PageView):
 
     def host_page(self, host: Hypervisor, *, status: int = 200, **context: Any) -> HttpResponse:
         networks = Network.objects.allowed(self.user, "network.view")
+        along = self.along(host)
         vms = vms_for_list(self.user).filter(hypervisor=host)
         return self.page(
             {
                 "here": reverse("host", args=(host.tenant.slug, host.name)),
                 "host": host,
-                "may": self.may(host.tenant),
+                "may": along.here,
+                "along": along,
                 "networks": networks.filter(hypervisor=host).annotate(nic_count=Count("nics")),
                 "vms": vms[:100],
                 "vm_count": vms.count(),
@@ -172,7 +174,7 @@ class HostForgetView(HostPage):
 
     def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
         host = self.host(customer, name)
-        if "vm.delete" not in self.may(host.tenant):
+        if "vm.delete" not in self.may(host):
             raise PermissionDenied
         form = HostRemoveForm(request.POST, host=host)
         if form.is_valid():

@@ -35,7 +35,7 @@ def hosts_for_list(user: User, permission: str = "hypervisor.view") -> "QuerySet
     return (
         Hypervisor.objects.allowed(user, permission)
         .select_related("tenant", "site")
-        .annotate(vm_count=_count(VirtualMachine.objects.all(), "hypervisor"))
+        .annotate(vm_count=_count(VirtualMachine.objects.allowed(user, "vm.view"), "hypervisor"))
     )
 
 
@@ -48,15 +48,16 @@ def jobs_for_list(user: User) -> JobQuerySet:
 def sites_for_list(user: User) -> "QuerySet[Site]":
     """Sites with `host_count`, `online_count`, `problem_count`, and `vm_count`, of which
     `running_count` and `trouble_count`."""
-    vms = VirtualMachine.objects.all()
+    vms = VirtualMachine.objects.allowed(user, "vm.view")
+    hosts = Hypervisor.objects.allowed(user, "hypervisor.view")
     return (
         Site.objects.allowed(user, "site.view")
         .select_related("tenant")
         .annotate(
-            host_count=_count(Hypervisor.objects.all(), "site"),
-            online_count=_count(Hypervisor.objects.filter(online=True), "site"),
+            host_count=_count(hosts, "site"),
+            online_count=_count(hosts.filter(online=True), "site"),
             problem_count=_count(
-                Hypervisor.objects.filter(online=True, facts__problems__0__isnull=False), "site"
+                hosts.filter(online=True, facts__problems__0__isnull=False), "site"
             ),
             vm_count=_count(vms, "hypervisor__site"),
             running_count=_count(
@@ -69,11 +70,16 @@ def sites_for_list(user: User) -> "QuerySet[Site]":
 
 def customers_for_list(user: User) -> "QuerySet[Tenant]":
     """Customers (and the MSPs over them) with their counts."""
-    return Tenant.objects.allowed(user, "tenant.view").annotate(
-        site_count=_count(Site.objects.all(), "tenant"),
-        host_count=_count(Hypervisor.objects.all(), "tenant"),
-        online_count=_count(Hypervisor.objects.filter(online=True), "tenant"),
-        vm_count=_count(VirtualMachine.objects.all(), "tenant"),
+    hosts = Hypervisor.objects.allowed(user, "hypervisor.view")
+    return (
+        Tenant.objects.allowed(user, "tenant.view")
+        .select_related("parent")
+        .annotate(
+            site_count=_count(Site.objects.allowed(user, "site.view"), "tenant"),
+            host_count=_count(hosts, "tenant"),
+            online_count=_count(hosts.filter(online=True), "tenant"),
+            vm_count=_count(VirtualMachine.objects.allowed(user, "vm.view"), "tenant"),
+        )
     )
 
 

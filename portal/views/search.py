@@ -12,7 +12,7 @@ from portal.templatetags.basalt import host_state, vm_state
 from portal.views.base import PageView
 from portal.views.filters import vm_matches
 from portal.views.queries import vms_for_list
-from tenants.models import Membership, Site, Tenant
+from tenants.models import Site, Tenant
 from vms.models import VirtualMachine
 
 MOST = 6
@@ -99,8 +99,10 @@ class SearchView(PageView):
     def _vm_hits(self, vms: list[VirtualMachine]) -> list[Hit]:
         if not vms:
             return []
-        consoles = "vm.console" in Membership.objects.permissions_of(self.user)
-        return [self._vm_hit(vm, consoles) for vm in vms]
+        open_to = VirtualMachine.objects.allowed(self.user, "vm.console")
+        shown = open_to.filter(id__in=[vm.id for vm in vms])
+        consoles = set(shown.values_list("id", flat=True))
+        return [self._vm_hit(vm, vm.id in consoles) for vm in vms]
 
     def _vm_hit(self, vm: VirtualMachine, consoles: bool) -> Hit:
         addresses = [nic.address or next(iter(nic.observed_addresses), "") for nic in vm.nics.all()]

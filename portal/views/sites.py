@@ -23,7 +23,7 @@ from portal.views.lists import ListPage
 from portal.views.queries import hosts_for_list, jobs_for_list, sites_for_list, vms_for_list
 from portal.views.tables import SiteTable
 from tenants.errors import RuleError
-from tenants.models import Membership, Site
+from tenants.models import Site, Tenant
 from tenants.services.tenants import site_change, site_create, site_remove
 
 
@@ -84,7 +84,7 @@ class SiteCreateView(PageView):
         return self.page({"form": form}, status=422)
 
     def _must_be_allowed(self) -> None:
-        if self.permission not in Membership.objects.permissions_of(self.user):
+        if not Tenant.objects.allowed(self.user, self.permission).exists():
             raise PermissionDenied
 
 
@@ -97,7 +97,8 @@ class SitePage(PageView):
         return self.one(Site.objects.select_related("tenant"), tenant__slug=customer, slug=site)
 
     def site_page(self, site: Site, *, status: int = 200, **context: Any) -> HttpResponse:
-        may = self.may(site.tenant)
+        along = self.along(site)
+        may = along.here
         tokens = JoinToken.objects.none()
         if "hypervisor.manage" in may:
             tokens = JoinToken.objects.usable().filter(site=site).select_related("created_by")
@@ -107,6 +108,7 @@ class SitePage(PageView):
                 "here": reverse("site", args=(site.tenant.slug, site.slug)),
                 "site": site,
                 "may": may,
+                "along": along,
                 "hosts": hosts,
                 "vms": vms_for_list(self.user).filter(hypervisor__site=site)[:50],
                 "jobs": jobs_for_list(self.user).filter(hypervisor__site=site)[:8],

@@ -158,7 +158,7 @@ class VmTable(ChoosingTable):
         return ago(record.created_at, record.hypervisor.site.time_zone)
 
     def render_console(self, record: VirtualMachine) -> SafeString:
-        if record.tenant_id not in getattr(self, "with_console", ()):
+        if record.id not in getattr(self, "with_console", ()):
             return SafeString("")
         return format_html(
             '<a class="btn btn-ghost btn-icon btn-sm" href="{}" aria-label="Console of {}" '
@@ -257,7 +257,9 @@ class CustomerTable(tables.Table):  # type: ignore[misc]
         order_by = ("name",)
 
     def render_name(self, record: Tenant) -> SafeString:
-        kind = "MSP" if record.kind == Tenant.Kind.MSP else "Customer"
+        kind = record.get_kind_display()
+        if record.parent is not None and record.parent.kind == Tenant.Kind.GROUP:
+            kind = f"{kind} · {record.parent.name}"
         return format_html(
             '{}<div class="sub">{}</div>', _link("customer", record.name, record.slug), kind
         )
@@ -370,7 +372,7 @@ class ImageTable(ChoosingTable):
         return ago(record.created_at)
 
     def render_retire(self, record: Image) -> SafeString:
-        if record.retired_at or record.tenant_id not in getattr(self, "manageable", ()):
+        if record.retired_at or record.id not in getattr(self, "manageable", ()):
             return SafeString("")
         return format_html(
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="Retire {}">Retire…</a>',

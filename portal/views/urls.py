@@ -16,9 +16,12 @@ from portal.views import (
     images_bulk,
     invitations,
     invited,
+    memberships,
     people,
+    roles,
     saved_views,
     search,
+    see_as,
     sites,
     vm,
     vm_create,
@@ -43,6 +46,7 @@ register_converter(PowerAction, "power")
 
 _VM = "c/<slug:customer>/vms/<slug:name>/"
 _HOST = "c/<slug:customer>/hosts/<slug:name>/"
+_PERSON = "people/<uuid:user_id>/"
 _SITE = "c/<slug:customer>/sites/<slug:site>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -55,6 +59,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "c/<slug:customer>/rename/", customers.CustomerRenameView.as_view(), name="customer-rename"
     ),
+    path("c/<slug:customer>/move/", customers.CustomerMoveView.as_view(), name="customer-move"),
     path("sites/", sites.SitesView.as_view(), name="sites"),
     path("sites/new/", sites.SiteCreateView.as_view(), name="site-new"),
     path(_SITE, sites.SiteView.as_view(), name="site"),
@@ -123,6 +128,31 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("audit/", audit.AuditView.as_view(), name="audit"),
     path("audit/<uuid:audit_event_id>/", audit.AuditEventView.as_view(), name="audit-event"),
+    path("roles/", roles.RolesView.as_view(), name="roles"),
+    path("roles/new/", roles.RoleCreateView.as_view(), name="role-new"),
+    path("roles/<uuid:role_id>/", roles.RoleChangeView.as_view(), name="role-change"),
+    path("roles/<uuid:role_id>/delete/", roles.RoleDeleteView.as_view(), name="role-delete"),
+    path(f"{_PERSON}reach/", memberships.PersonReachView.as_view(), name="person-reach"),
+    path(f"{_PERSON}see-as/", see_as.SeeAsStartView.as_view(), name="see-as"),
+    path("see-as/stop/", see_as.SeeAsStopView.as_view(), name="see-as-stop"),
+    path(f"{_PERSON}memberships/", memberships.MembershipAddView.as_view(), name="membership-new"),
+    path(f"{_PERSON}denials/", memberships.DenialAddView.as_view(), name="denial-new"),
+    path(f"{_PERSON}grants/", memberships.GrantAddView.as_view(), name="grant-new"),
+    path(
+        "memberships/<uuid:membership_id>/change/",
+        memberships.MembershipChangeView.as_view(),
+        name="membership-change",
+    ),
+    path(
+        "memberships/<uuid:membership_id>/end/",
+        memberships.MembershipEndView.as_view(),
+        name="membership-end",
+    ),
+    path(
+        "access-rules/<uuid:rule_id>/end/",
+        memberships.AccessRuleEndView.as_view(),
+        name="access-rule-end",
+    ),
     path("views/", saved_views.SavedViewSaveView.as_view(), name="view-save"),
     path(
         "views/<uuid:view_id>/rename/",

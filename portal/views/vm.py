@@ -39,7 +39,7 @@ class VmPage(PageView):
             .select_related("hypervisor", "requested_by")[:8]
         )
         job = next((each for each in jobs if each.active), None)
-        may = self.may(vm.tenant)
+        along = self.along(vm)
         powered = vm.observed_power not in (Power.OFF, Power.CRASHED)
         return self.page(
             {
@@ -51,7 +51,8 @@ class VmPage(PageView):
                 "jobs": jobs,
                 "audited": events_of(self.user, object_id=vm.id),
                 "audit_query": f"object={vm.id}",
-                "may": may,
+                "may": along.here,
+                "along": along,
                 "powered": powered,
                 "charts": vm_charts(vm),
                 "usable": vm.state == VirtualMachine.State.READY and vm.hypervisor.online,

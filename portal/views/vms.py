@@ -12,7 +12,6 @@ from portal.views.queries import vms_for_list
 from portal.views.states import vm_look
 from portal.views.tables import VmTable
 from portal.views.usage import vm_sparks
-from tenants.models import Tenant
 from vms.models import VirtualMachine
 
 
@@ -53,12 +52,13 @@ class VmsView(ListPage):
     def rows(self) -> "QuerySet[VirtualMachine]":
         return vms_for_list(self.user)
 
-    def for_table(self) -> dict[str, Any]:
-        tenants = Tenant.objects.allowed(self.user, "vm.console").values_list("id", flat=True)
-        return {"with_console": set(tenants)}
-
     def for_rows(self, rows: Sequence[VirtualMachine]) -> dict[str, Any]:
-        return {"sparks": vm_sparks(self.user, rows)}
+        open_to = VirtualMachine.objects.allowed(self.user, "vm.console")
+        shown = open_to.filter(id__in=[vm.id for vm in rows])
+        return {
+            "sparks": vm_sparks(self.user, rows),
+            "with_console": set(shown.values_list("id", flat=True)),
+        }
 
     def about(self) -> dict[str, Any]:
         return {

@@ -28,6 +28,11 @@ class TenantCreateSerializer(InputSerializer):
         permission="tenant.manage",
         help_text="The MSP, or a group of customers, that the new customer belongs to.",
     )
+    kind = serializers.ChoiceField(
+        choices=[Tenant.Kind.CUSTOMER, Tenant.Kind.GROUP],
+        default=Tenant.Kind.CUSTOMER,
+        help_text="`group`: a group of customers, right below its MSP.",
+    )
 
 
 class SiteSerializer(serializers.ModelSerializer[Site]):
@@ -40,7 +45,16 @@ class SiteSerializer(serializers.ModelSerializer[Site]):
 
 
 class TenantChangeSerializer(InputSerializer):
-    name = serializers.CharField(max_length=100)
+    """What is left out stays as it is."""
+
+    name = serializers.CharField(max_length=100, required=False)
+    parent = InScope(  # type: ignore[assignment]
+        Tenant.objects.all,
+        thing="tenant",
+        permission="tenant.manage",
+        required=False,
+        help_text="Moves a customer into this group of its MSP, or out of one to the MSP.",
+    )
 
 
 def known_time_zone(value: Any) -> None:

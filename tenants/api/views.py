@@ -1,5 +1,6 @@
 """Tenants and sites over the API: fetch in scope, call one service, answer."""
 
+from django.db import transaction
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -21,6 +22,7 @@ from tenants.services.tenants import (
     site_create,
     site_remove,
     tenant_create,
+    tenant_move,
     tenant_rename,
 )
 
@@ -53,12 +55,16 @@ class TenantTreeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Tenant
 
     @extend_schema(request=TenantChangeSerializer, responses={200: TenantSerializer})
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Rename a customer. Its slug, and so the address of its pages, stays."""
+        """Rename a customer, or move it to a group. Its slug, and so the address of its pages,
+        stays."""
         tenant = self.get_object()
         data = self.checked(TenantChangeSerializer)
-        return Response(
-            TenantSerializer(tenant_rename(actor=self.actor, tenant=tenant, **data)).data
-        )
+        with transaction.atomic():
+            if "parent" in data:
+                tenant = tenant_move(actor=self.actor, tenant=tenant, parent=data["parent"])
+            if "name" in data:
+                tenant = tenant_rename(actor=self.actor, tenant=tenant, name=data["name"])
+        return Response(TenantSerializer(tenant).data)
 
 
 class SiteFilter(filters.FilterSet):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """People, tenants, and who may do what."""
 
+from tenants.models.access_rule import AccessRule
 from tenants.models.api_token import ApiToken
 from tenants.models.audit import (
     PORTAL_CHAIN,
@@ -29,6 +30,7 @@ from tenants.models.user import User
 
 __all__ = [
     "PORTAL_CHAIN",
+    "AccessRule",
     "ApiToken",
     "AuditCheckpoint",
     "AuditEvent",

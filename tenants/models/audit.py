@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import ExpressionWrapper, Q
 from django.utils import timezone
 
+from tenants.models.access_rule import AccessRule
 from tenants.models.api_token import ApiToken
 from tenants.models.membership import Membership
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
@@ -41,7 +42,11 @@ class AuditEventQuerySet(TenantQuerySet["AuditEvent"]):
         """Events of tenants on which `user` holds `permission`, and of deleted ones below."""
         tenants = Tenant.objects.allowed(user, permission).order_by().values("id")
         gone = DeletedTenant.objects.filter(reach_tenant__in=tenants).values("id")
-        return self.filter(Q(tenant__in=tenants) | Q(tenant__in=gone))
+        rows = self.filter(Q(tenant__in=tenants) | Q(tenant__in=gone))
+        if not isinstance(user, User):
+            return rows
+        # Whoever is denied a part of a tenant sees no events of that tenant, as they name it.
+        return rows.exclude(tenant__in=AccessRule.objects.parts_denied(user).values("tenant_id"))
 
     def with_whence(self, user: User | AnonymousUser) -> Self:
         """Each with `whence`: whether `user` may see its address, browser and credential. One's

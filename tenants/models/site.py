@@ -13,6 +13,8 @@ class SiteQuerySet(TenantQuerySet["Site"]):
 
 
 class Site(TenantOwnedModel):
+    SITE = "id"
+
     name = models.CharField(max_length=100)
     slug = models.SlugField(max_length=63)
     address = models.CharField(max_length=200, blank=True)

@@ -1,7 +1,7 @@
 """The tenant tree, and the base of every model that belongs to a tenant."""
 
 import uuid
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
@@ -18,36 +18,56 @@ MAX_DEPTH = 3
 """MSP, group of customers, customer: the tree is never deeper."""
 
 
+def at_or_below(tenants: "models.QuerySet[Any, Any]", prefix: str = "") -> Q:
+    """Rows whose tenant is one of these or below one: tenants, or with `prefix` ("tenant__") what
+    leads to theirs. `tenants` are ids."""
+    own = "tenant_id" if prefix else "id"
+    return (
+        Q(**{f"{own}__in": tenants})
+        | Q(**{f"{prefix}parent_id__in": tenants})
+        | Q(**{f"{prefix}parent__parent_id__in": tenants})
+    )
+
+
 class TenantTreeQuerySet(models.QuerySet["Tenant"]):
     def allowed(self, user: "User | AnonymousUser", permission: str) -> Self:
-        """Tenants on which `user` holds `permission`, by a membership there or above."""
+        """Tenants on which `user` holds `permission`, by a membership there or above, and that
+        are not denied them, there or above."""
         check_known(permission)
         if not user.is_authenticated or not user.is_active:
             return self.none()
+        from tenants.models.access_rule import AccessRule
         from tenants.models.membership import Membership
 
         held = Membership.objects.current().filter(
             user=user, role__permissions__contains=[permission]
         )
-        tenants = held.values("tenant_id")
-        return self.filter(
-            Q(id__in=tenants) | Q(parent_id__in=tenants) | Q(parent__parent_id__in=tenants)
+        denied = AccessRule.objects.tenants_denied(user)
+        return self.filter(at_or_below(held.values("tenant_id"))).exclude(
+            at_or_below(denied.values("tenant_id"))
         )
+
+    def touched(self, user: "User | AnonymousUser", permission: str) -> Self:
+        """Tenants on which, or on a site of which, `user` holds `permission`."""
+        whole = self.allowed(user, permission)
+        if not user.is_authenticated or not user.is_active:
+            return whole
+        from tenants.models.access_rule import AccessRule
+
+        sites = AccessRule.objects.grants(user, permission).filter(vm=None).values("tenant_id")
+        return self.filter(Q(id__in=whole.order_by().values("id")) | Q(id__in=sites))
 
     def and_above(self, tenant: "Tenant") -> Self:
         """`tenant` and the tenants over it."""
-        ids = [tenant.id]
-        while tenant.parent is not None:
-            tenant = tenant.parent
-            ids.append(tenant.id)
-        return self.filter(id__in=ids)
+        return self.filter(id__in=tenant.line())
 
 
 class Tenant(models.Model):
-    """An MSP, or a customer of one."""
+    """An MSP, a customer of one, or a group of its customers."""
 
     class Kind(models.TextChoices):
         MSP = "msp", "MSP"
+        GROUP = "group", "Group of customers"
         CUSTOMER = "customer", "Customer"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -66,10 +86,16 @@ class Tenant(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="tenant_msp_has_no_parent",
-                condition=Q(kind="msp", parent=None) | Q(kind="customer", parent__isnull=False),
+                condition=Q(kind="msp", parent=None)
+                | Q(kind__in=["group", "customer"], parent__isnull=False),
             ),
             models.UniqueConstraint("parent", Lower("name"), name="tenant_name_once_per_parent"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def line(self) -> list[uuid.UUID]:
+        """Its id and those of the tenants over it, upwards."""
+        above = self.parent.line() if self.parent is not None else []
+        return [self.id, *above]

@@ -59,7 +59,12 @@ def live_publish(*, tenant_id: uuid.UUID, kind: str, object_id: uuid.UUID) -> No
         if layer is not None:
             async_to_sync(layer.group_send)(
                 group,
-                {"type": "live.changed", "kind": kind, "id": str(object_id)},
+                {
+                    "type": "live.changed",
+                    "kind": kind,
+                    "id": str(object_id),
+                    "tenant": str(tenant_id),
+                },
             )
 
     transaction.on_commit(send, robust=True)

@@ -1,15 +1,17 @@
 """Making and changing tenants and sites."""
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q
 from django.utils.text import slugify
 
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError, RuleError
-from tenants.models import Site, Tenant
+from tenants.models import Membership, Role, Site, Tenant
 from tenants.models.tenant import MAX_DEPTH
+from tenants.permissions import in_words
 from tenants.scope import current, system_scope
 from tenants.services.audit import audit_record
+from tenants.services.authority import SurplusPermissionsError, check_may_give
 from tenants.services.live import live_publish
 
 # Names in addresses that are pages of their own.
@@ -22,8 +24,10 @@ class SiteNotEmptyError(RuleError):
 
 
 @transaction.atomic
-def tenant_create(*, actor: Actor, name: str, parent: Tenant | None) -> Tenant:
-    """A customer under `parent`, or an MSP where `parent` is None.
+def tenant_create(
+    *, actor: Actor, name: str, parent: Tenant | None, kind: str = Tenant.Kind.CUSTOMER
+) -> Tenant:
+    """A customer or a group of them under `parent`, or an MSP where `parent` is None.
 
     Raises NameTakenError, InvalidInputError.
     """
@@ -34,15 +38,10 @@ def tenant_create(*, actor: Actor, name: str, parent: Tenant | None) -> Tenant:
         while Tenant.objects.filter(slug=slug).exists():
             slug = f"{base[:58]}-{number}"
             number += 1
-    depth, above = 1, parent
-    while above is not None:
-        depth, above = depth + 1, above.parent
-    if depth > MAX_DEPTH:
-        raise InvalidInputError(
-            "Customers can be grouped one level deep. Choose the MSP or a group as parent.",
-            field="parent",
-        )
-    kind = Tenant.Kind.MSP if parent is None else Tenant.Kind.CUSTOMER
+    if parent is None:
+        kind = Tenant.Kind.MSP
+    else:
+        _check_place(kind, parent)
     try:
         with transaction.atomic():
             tenant = Tenant.objects.create(name=name, slug=slug, kind=kind, parent=parent)
@@ -59,9 +58,92 @@ def tenant_create(*, actor: Actor, name: str, parent: Tenant | None) -> Tenant:
             object_kind="tenant",
             object_id=tenant.id,
             object_name=name,
-            after={"name": name, "parent": parent.name if parent else None},
+            after={"name": name, "kind": kind, "parent": parent.name if parent else None},
         )
     return tenant
+
+
+@transaction.atomic
+def tenant_move(*, actor: Actor, tenant: Tenant, parent: Tenant) -> Tenant:
+    """A customer into a group of its MSP, into another one, or out of it. Memberships of the old
+    group don't reach it any more, those of the new one do.
+
+    Only who manages the customers of the whole MSP may do it, and gains nothing by it.
+
+    Raises InvalidInputError, SurplusPermissionsError, NameTakenError.
+    """
+    tenant = (
+        Tenant.objects.select_for_update(of=("self",)).select_related("parent").get(pk=tenant.pk)
+    )
+    if tenant.parent_id == parent.pk:
+        return tenant
+    if tenant.kind != Tenant.Kind.CUSTOMER or tenant.parent is None:
+        raise InvalidInputError(
+            "Only a customer can be moved. Move the customers of a group one by one.",
+            field="parent",
+        )
+    _check_place(tenant.kind, parent)
+    if tenant.line()[-1] != parent.line()[-1]:
+        raise InvalidInputError(
+            f"{parent.name} belongs to another MSP. Choose {tenant.name}'s own, or one of its "
+            f"groups.",
+            field="parent",
+        )
+    _check_roles_stay(tenant, parent)
+    msp = parent.parent or parent
+    check_may_give(actor, msp, {"tenant.manage", "user.manage"}, field="parent")
+    held = Membership.objects.permissions_on(actor.user, tenant) if actor.user else frozenset()
+    before, tenant.parent = tenant.parent, parent
+    try:
+        with transaction.atomic():
+            tenant.save(update_fields=["parent"])
+    except IntegrityError as error:
+        raise NameTakenError(
+            f"There is a “{tenant.name}” in {parent.name} already. Rename one of them first.",
+            field="parent",
+        ) from error
+    if actor.user and (more := Membership.objects.permissions_on(actor.user, tenant) - held):
+        raise SurplusPermissionsError(
+            f"In {parent.name} you would hold more on {tenant.name} than now: {in_words(more)}. "
+            f"Ask a colleague to move it.",
+            field="parent",
+        )
+    audit_record(
+        actor=actor,
+        tenant=tenant,
+        action="tenant.move",
+        object_kind="tenant",
+        object_id=tenant.id,
+        object_name=tenant.name,
+        before={"parent": before.name},
+        after={"parent": parent.name},
+    )
+    return tenant
+
+
+def _check_roles_stay(tenant: Tenant, parent: Tenant) -> None:
+    """A role of the group that it leaves would be nobody's there. Raises InvalidInputError."""
+    lost = Role.objects.filter(tenant__in=set(tenant.line()[1:]) - set(parent.line()))
+    used = lost.filter(Q(memberships__tenant=tenant) | Q(access_rules__tenant=tenant))
+    if names := ", ".join(sorted({role.name for role in used})):
+        raise InvalidInputError(
+            f"People have roles on {tenant.name} that belong to the group it would leave: {names}. "
+            f"Give them others first.",
+            field="parent",
+        )
+
+
+def _check_place(kind: str, parent: Tenant) -> None:
+    """MSPs have groups and customers, groups have customers. Raises InvalidInputError."""
+    if parent.kind == Tenant.Kind.CUSTOMER or len(parent.line()) >= MAX_DEPTH:
+        raise InvalidInputError(
+            "Customers can be grouped one level deep. Choose the MSP or a group as parent.",
+            field="parent",
+        )
+    if kind == Tenant.Kind.GROUP and parent.kind != Tenant.Kind.MSP:
+        raise InvalidInputError(
+            "A group of customers stands right below its MSP. Choose the MSP.", field="parent"
+        )
 
 
 @transaction.atomic

@@ -36,7 +36,10 @@ def scene(path: str) -> None:
     made = scene_make()
     text = {
         "worlds": {name: asdict(world) for name, world in made.worlds.items()},
-        "callers": [{**asdict(one), "sees": sorted(one.sees)} for one in made.callers],
+        "callers": [
+            {**asdict(one), "sees": sorted(one.sees), "behind": sorted(one.behind)}
+            for one in made.callers
+        ],
     }
     Path(path).write_text(json.dumps(text))
 
@@ -46,12 +49,21 @@ def matrix(path: str, walls: str, share: str, sample: str, seed: str) -> dict[st
     known = json.loads(Path(path).read_text())
     made = Scene(
         worlds={name: World(**world) for name, world in known["worlds"].items()},
-        callers=[Caller(**{**one, "sees": frozenset(one["sees"])}) for one in known["callers"]],
+        callers=[
+            Caller(**{**one, **{name: frozenset(one[name]) for name in ("sees", "behind")}})
+            for one in known["callers"]
+        ],
     )
     setup_test_environment()
     number, count = map(int, share.split("/"))
     with no_first_wall() if walls == "second" else contextlib.nullcontext():
-        tally = run(made, share=(number, count), sample=float(sample), seed=int(seed))
+        tally = run(
+            made,
+            share=(number, count),
+            sample=float(sample),
+            seed=int(seed),
+            coarse=walls == "second",
+        )
     return {**vars(tally), "statuses": dict(tally.statuses)}
 
 

@@ -44,6 +44,9 @@ ADDRESSES = [
     "invitations",
     "invitation-new",
     "approvals",
+    "roles",
+    "role-new",
+    "reach",
 ]
 
 
@@ -64,6 +67,8 @@ def address_of(name, fleet):
         "person": f"/people/{fleet.owner.pk}/",
         "person-leave": f"/people/{fleet.owner.pk}/leave/",
         "invitation-new": "/invitations/new/",
+        "role-new": "/roles/new/",
+        "reach": f"/people/{fleet.owner.id}/reach/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(

@@ -37,7 +37,7 @@ async def ticket_for(vm, user, kind="vnc"):
     return secret
 
 
-def _session(user):
+def _session(user, **values):
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
@@ -46,6 +46,7 @@ def _session(user):
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.update(values)
     session.save()
     return {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}"}
 
@@ -220,6 +221,16 @@ async def test_a_person_whose_role_was_taken_away_meanwhile_gets_nothing(portal)
     await in_database(lambda: Membership.objects.all().delete())
     async with browser(portal, secret) as page:
         assert (await closed_with(page))[0] == 4404
+
+
+async def test_nobody_opens_a_console_while_they_look_as_somebody_else(portal):
+    vm, user = await scene()
+    secret = await ticket_for(vm, user)
+    headers = await in_database(lambda: _session(user, see_as={"user": "whoever"}))
+    async with browser(portal, secret, additional_headers=headers) as page:
+        code, reason = await closed_with(page)
+    assert code == 4404
+    assert "as somebody else" in reason
 
 
 async def test_a_page_of_another_site_opens_nothing(portal):

@@ -13,7 +13,13 @@ from django.utils import timezone
 from portal import consumers
 from tenants.models import Membership
 from tenants.services.live import live_publish
-from tests.factories import MembershipFactory, VirtualMachineFactory
+from tests.factories import (
+    MembershipFactory,
+    UserFactory,
+    VirtualMachineFactory,
+    deny,
+    grant,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,3 +118,24 @@ async def test_a_stranger_is_sent_away():
     socket = await Socket(AnonymousUser()).open()
     closed = await socket.end.receive_output(timeout=3)
     assert (closed["type"], closed["code"]) == ("websocket.close", consumers.SIGNED_OUT)
+
+
+@sync_to_async
+def parted():
+    """Who has one VM alone, who is denied it, the VM and its neighbour."""
+    vm = VirtualMachineFactory()
+    neighbour = VirtualMachineFactory(hypervisor=vm.hypervisor)
+    denied = MembershipFactory(tenant=vm.tenant, role="customer-viewer").user
+    deny(denied, vm)
+    return grant(UserFactory(), vm).user, denied, vm, neighbour
+
+
+async def test_whoever_sees_a_part_hears_of_that_part():
+    guest, denied, vm, neighbour = await parted()
+    for person, heard, unheard in ((guest, vm, neighbour), (denied, neighbour, vm)):
+        socket = await Socket(person).open()
+        await changed(unheard)
+        await changed(heard)
+        assert await socket.hear() == {"kind": "vm", "id": str(heard.id)}
+        assert await socket.is_silent(0.3)
+        await socket.close()

@@ -12,7 +12,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -34,7 +34,8 @@ _FILLINGS = {"action": "stop", "sha256": "ab" * 32, "format": "json", "key": "x"
 _SEGMENTS = {
     "tenants": "tenant", "sites": "site", "hypervisors": "hypervisor", "networks": "network",
     "images": "image", "vms": "vm", "jobs": "job", "activity": "job", "roles": "role",
-    "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
+    "people": "user", "users": "user", "memberships": "membership",
+    "access-rules": "access_rule", "audit": "audit_event",
     "invitations": "invitation", "consents": "consent",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
@@ -155,6 +156,8 @@ def _kind(name: str, template: str, at: int) -> str:
         return "join_token" if "join-tokens" in before else "api_token"
     if name in ("version_id", "view_id"):
         return {"version_id": "image_version", "view_id": "saved_view"}[name]
+    if name == "rule_id":
+        return "access_rule"
     if name.endswith("_id") and name != "object_id":
         return name.removesuffix("_id")
     return _SEGMENTS.get(before[-1], "vm") if before else "vm"
@@ -272,10 +275,17 @@ def no_first_wall() -> Iterator[None]:
 
 
 def run(
-    scene: Scene, *, share: tuple[int, int] = (0, 1), sample: float = 1.0, seed: int = 0
+    scene: Scene,
+    *,
+    share: tuple[int, int] = (0, 1),
+    sample: float = 1.0,
+    seed: int = 0,
+    coarse: bool = False,
 ) -> Tally:
     """Try the cells. `share` (i, n): each n-th from the i-th on; `sample`: this part of those,
-    by chance from `seed`."""
+    by chance from `seed`; `coarse`: count no leak of what only the first wall hides."""
+    if coarse:
+        scene = Scene(scene.worlds, [replace(c, sees=c.sees | c.behind) for c in scene.callers])
     # A line for each refusal would be all that this does.
     logging.disable(logging.CRITICAL)
     try:

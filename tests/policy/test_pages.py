@@ -27,12 +27,24 @@ SIGNED_IN_ONLY = {
     "view-rename",
     "view-default",
     "view-delete",
+    "see-as-stop",
 }
 # Opened by a secret in their address.
 BY_SECRET = {"invitation-accept"}
 CHANGING = {
     "customer-new": "tenant.manage",
     "customer-rename": "tenant.manage",
+    "customer-move": "tenant.manage",
+    "role-new": "role.manage",
+    "role-change": "role.manage",
+    "role-delete": "role.manage",
+    "membership-new": "user.manage",
+    "membership-change": "user.manage",
+    "membership-end": "user.manage",
+    "denial-new": "user.manage",
+    "grant-new": "user.manage",
+    "access-rule-end": "user.manage",
+    "see-as": "user.manage",
     "site-new": "site.manage",
     "site-change": "site.manage",
     "site-remove": "site.manage",

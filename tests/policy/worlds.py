@@ -22,7 +22,7 @@ from django.test import Client
 from django.utils import timezone
 
 from consoles.models import ConsentRequest, ConsentRule, ConsoleTicket
-from hypervisors.models import HostUsage, JobEvent, JoinToken
+from hypervisors.models import HostUsage, Hypervisor, JobEvent, JoinToken
 from hypervisors.models.usage import MINUTE
 from tenants.models import (
     AuditCheckpoint,
@@ -54,11 +54,15 @@ from tests.factories import (
     SiteFactory,
     UserFactory,
     VirtualMachineFactory,
+    deny,
+    grant,
 )
 from vms.models import VmUsage
 
 PUBLIC = 0x1000
 """Added to the digits of what those below may read."""
+AT_MSP = frozenset({1, 2, 3, 6, 7, 8, 9, 10, 1 + PUBLIC, 6 + PUBLIC, 8 + PUBLIC})
+"""The digits of an MSP with all that is below it."""
 NOBODY = 0xDEAD
 """The digits of what never was."""
 _serial = itertools.count(1)
@@ -92,12 +96,14 @@ class World:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who asks. `sees`: the digits that may be in an answer."""
+    """Somebody who asks. `sees`: the digits that may be in an answer; `behind`: those besides
+    that only the first wall hides from them, as the second knows tenants alone."""
 
     name: str
     session: str
     token: str
     sees: frozenset[int]
+    behind: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -112,7 +118,7 @@ def nobody() -> World:
     """As a tenant's, but nothing of it is in the database."""
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
-        "user api_token membership role audit_event saved_view sign_in_policy "
+        "user api_token membership access_rule role audit_event saved_view sign_in_policy "
         "identity_provider domain invitation consent"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
@@ -138,11 +144,12 @@ def scene_make() -> Scene:
         scene.worlds[relation] = _world(digits, tenant)
     scene.worlds["nobody"] = nobody()
     at_customer = frozenset({2, 1 + PUBLIC})
-    at_msp = frozenset({1, 2, 3, 1 + PUBLIC})
+    at_msp = AT_MSP
     for role in sorted(BUILT_IN_ROLES):
         for place, tenant, sees in (("customer", own, at_customer), ("MSP", msp, at_msp)):
             user = MembershipFactory(tenant=tenant, role=role).user
             scene.callers.append(_caller(f"{role} of the {place}", user, sees))
+    scene.callers += _by_rules(scene, msp, own, sibling)
     gone = MembershipFactory(tenant=msp, role="msp-owner")
     gone.expires_at = timezone.now() - timedelta(days=1)
     gone.save()
@@ -151,18 +158,64 @@ def scene_make() -> Scene:
     return scene
 
 
+def _by_rules(scene: Scene, msp: Tenant, own: Tenant, sibling: Tenant) -> list[Caller]:
+    """People whose reach is not a membership's: denied a customer, member of a group, or with a
+    role on one site or VM of a customer in which there is more, that nobody may tell them of."""
+    owner = MembershipFactory(tenant=msp, role="msp-owner").user
+    deny(owner, sibling)
+    callers = [_caller("msp-owner but not of one", owner, AT_MSP - {3})]
+
+    group = CustomerFactory(parent=msp, kind="group", **_named(6 + PUBLIC, "t"))
+    scene.worlds["group"] = _world(6, group)
+    inside = CustomerFactory(parent=group, **_named(7, "t"))
+    scene.worlds["in the group"] = _world(7, inside)
+    member = MembershipFactory(tenant=group, role="msp-owner").user
+    sees = frozenset({6, 6 + PUBLIC, 7, 1 + PUBLIC})
+    callers.append(_caller("msp-owner of the group", member, sees))
+
+    # A customer in which all but one site, and all but one VM, is another's business.
+    parted = CustomerFactory(parent=msp, **_named(8 + PUBLIC, "t"))
+    scene.worlds["parted"] = _world(8, parted)
+    host, other = _part(9, parted), _part(10, parted)
+    on_site, on_vm = UserFactory(), UserFactory()
+    grant(on_site, host.site, role="msp-owner")
+    grant(on_vm, other.virtual_machines.get(), role="msp-owner")
+    VirtualMachineFactory(hypervisor=other, id=ident(8), name=f"w-{word(8)}")
+    names = {8 + PUBLIC, 1 + PUBLIC}
+    callers.append(
+        _caller("msp-owner of a site", on_site, frozenset({9, *names}), frozenset({8, 10}))
+    )
+    # Of the VM's host and site, its page says the names and links to neither.
+    callers.append(_caller("msp-owner of a VM", on_vm, frozenset({10, *names}), frozenset({8, 9})))
+    return callers
+
+
+def _part(digits: int, tenant: Tenant) -> Hypervisor:
+    """A host with a VM on a site of its own."""
+    mine = word(digits)
+    site = SiteFactory(tenant=tenant, **_named(digits, "s"))
+    host = HypervisorFactory(site=site, id=ident(digits), name=f"h-{mine}")
+    network = NetworkFactory(hypervisor=host, id=ident(digits), name=f"n-{mine}")
+    VirtualMachineFactory(
+        hypervisor=host, network=network, id=ident(digits), name=f"v-{mine}", username=f"u-{mine}"
+    )
+    return host
+
+
 def _named(digits: int, letter: str) -> dict[str, Any]:
     name = f"{letter}-{word(digits)}"
     return {"id": ident(digits), "name": name, "slug": name}
 
 
-def _caller(name: str, user: User, sees: frozenset[int]) -> Caller:
+def _caller(
+    name: str, user: User, sees: frozenset[int], behind: frozenset[int] = frozenset()
+) -> Caller:
     client = Client()
     client.force_login(user)
     _, token = api_token_create(user=user, name="matrix")
     # Else the first use of each minute is written down, and here every use is the first.
     user.api_tokens.update(last_used_at=timezone.now())
-    return Caller(name, client.cookies["sessionid"].value, token, sees)
+    return Caller(name, client.cookies["sessionid"].value, token, sees, behind)
 
 
 def _world(digits: int, tenant: Tenant) -> World:
@@ -218,6 +271,7 @@ def _world(digits: int, tenant: Tenant) -> World:
     connection.check_constraints()
     _grant(user, vm)
     policy, provider, domain = _sign_in(digits, tenant, user)
+    rule = grant(user, vm, id=ident(digits))
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}
     HostUsage.objects.create(hypervisor=host, **busy)
     VmUsage.objects.create(vm=vm, **busy)
@@ -235,7 +289,7 @@ def _world(digits: int, tenant: Tenant) -> World:
         "tenant": tenant, "site": site, "hypervisor": host, "network": network, "image": image,
         "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
-        "membership": membership, "role": role, "audit_event": event,
+        "membership": membership, "access_rule": rule, "role": role, "audit_event": event,
         "saved_view": view, "invitation": invitation, "consent": consent,
         "sign_in_policy": policy, "identity_provider": provider,
         "domain": domain,

@@ -33,7 +33,7 @@ def test_a_name_without_an_address_is_refused(name):
 
 def test_the_tree_is_never_deeper_than_three():
     msp = MspFactory()
-    group = tenant_create(actor=SYSTEM, name="Group", parent=msp)
+    group = tenant_create(actor=SYSTEM, name="Group", parent=msp, kind="group")
     customer = tenant_create(actor=SYSTEM, name="Customer", parent=group)
     with pytest.raises(InvalidInputError, match="one level deep"):
         tenant_create(actor=SYSTEM, name="Deeper", parent=customer)

@@ -26,7 +26,7 @@ class HostForgetViewSet(TenantViewSet[Hypervisor]):
         where it still runs, its guests go on, and its agent is refused."""
         host = self.get_object()
         user = self.actor.user
-        held = Membership.objects.permissions_of(user, host.tenant) if user else frozenset()
+        held = Membership.objects.permissions_on(user, host) if user else frozenset()
         if "vm.delete" not in held:
             raise PermissionDenied("This loses VMs, and no role of yours has “vm.delete” here.")
         host_forget(actor=self.actor, hypervisor=host)

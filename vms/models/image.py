@@ -15,11 +15,12 @@ from tenants.models import Tenant, TenantQuerySet, User
 
 class ImageQuerySet(TenantQuerySet["Image"]):
     def allowed(self, user: User | AnonymousUser, permission: str) -> Self:
-        """As everywhere; and whoever may see a tenant may see the images of the MSP above
-        it, and those that belong to everybody."""
-        own = Tenant.objects.allowed(user, permission).order_by()
+        """As everywhere; and whoever may see a tenant, or a site of it, may see its images,
+        those of the MSP above it, and those that belong to everybody."""
         if permission != "image.view":
+            own = Tenant.objects.allowed(user, permission).order_by()
             return self.filter(tenant__in=own.values("id"))
+        own = Tenant.objects.touched(user, permission).order_by()
         if not own.exists():
             return self.none()
         return self.filter(

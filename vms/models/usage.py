@@ -16,6 +16,8 @@ class VmUsage(UsageSample):
     """How busy a VM was, as its host measured it."""
 
     SUBJECT = "vm_id"
+    SITE = "vm__hypervisor__site_id"
+    VM = "vm_id"
 
     vm = models.ForeignKey(
         VirtualMachine, on_delete=models.CASCADE, related_name="usage_samples", db_index=False

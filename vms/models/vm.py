@@ -38,6 +38,9 @@ class VirtualMachine(TenantOwnedModel):
     what is being done to it; `observed_power`, what the host sees.
     """
 
+    SITE = "hypervisor__site_id"
+    VM = "id"
+
     class State(models.TextChoices):
         CREATING = "creating", "Being created"
         READY = "ready", "Ready"

@@ -5,6 +5,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
+from django.db.models import Q
 
 from hypervisors.models import Hypervisor, Network
 from tenants.models import Site, Tenant, User
@@ -26,10 +27,23 @@ class CustomerForm(forms.Form):
     parent = forms.ModelChoiceField(
         label="Looked after by", queryset=Tenant.objects.none(), empty_label=None
     )
+    kind = forms.ChoiceField(
+        label="What it is",
+        choices=[
+            (Tenant.Kind.CUSTOMER, "A customer"),
+            (Tenant.Kind.GROUP, "A group of customers, for giving people access to all in it"),
+        ],
+        initial=Tenant.Kind.CUSTOMER,
+        required=False,
+    )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        parents = Tenant.objects.allowed(user, "tenant.manage").order_by("kind", "name")
+        parents = (
+            Tenant.objects.allowed(user, "tenant.manage")
+            .exclude(kind=Tenant.Kind.CUSTOMER)
+            .order_by("-kind", "name")
+        )
         field = self.fields["parent"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
         field.queryset = parents
@@ -64,6 +78,28 @@ class CustomerRenameForm(forms.Form):
     use_required_attribute = False
 
     name = forms.CharField(label="New name", max_length=100)
+
+
+class CustomerMoveForm(forms.Form):
+    prefix = "move"
+    use_required_attribute = False
+
+    parent = forms.ModelChoiceField(
+        label="Where to", queryset=Tenant.objects.none(), to_field_name="slug", empty_label=None
+    )
+
+    def __init__(self, *args: Any, user: User, tenant: Tenant, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        top = tenant.line()[-1]
+        field = self.fields["parent"]
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
+        field.queryset = (
+            Tenant.objects.allowed(user, "tenant.manage")
+            .filter(Q(pk=top) | Q(parent=top, kind=Tenant.Kind.GROUP))
+            .order_by("-kind", "name")
+        )
+        if tenant.parent is not None:
+            self.initial["parent"] = tenant.parent.slug
 
 
 class SiteChangeForm(forms.Form):
