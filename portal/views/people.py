@@ -13,7 +13,7 @@ from consoles.models import ConsoleTicket
 from portal.views.base import PageView
 from portal.views.lists import ListPage
 from portal.views.people_filters import PeopleFilters
-from portal.views.people_tables import PeopleTable, membership_words
+from portal.views.people_tables import PeopleTable, has_ended, membership_words
 from portal.views.states import person_look
 from tenants.models import AuditEvent, Invitation, User
 from tenants.services.leaving import leaving_preview, person_leave
@@ -32,7 +32,12 @@ class PeopleView(ListPage):
         ("name", lambda row: row.name),
         ("email", lambda row: row.email),
         ("state", lambda row: person_look(row).word.lower()),
-        ("roles", lambda row: "; ".join(membership_words(one) for one in row.seen_memberships)),
+        (
+            "roles",
+            lambda row: "; ".join(
+                membership_words(one) for one in (*row.seen_memberships, *row.seen_grants)
+            ),
+        ),
         ("last_seen", lambda row: row.last_seen and row.last_seen.isoformat()),
         ("id", lambda row: row.id),
     )
@@ -86,7 +91,11 @@ class PersonView(PersonPage):
                 "second_factor": second_factors([person]).get(person.pk),
                 "events": events.filter(actor=person)[:_EVENTS_SHOWN],
                 "reach_url": _reach_url(person),
-                "may_end": bool(leaving.memberships),
+                "grants": [
+                    (membership_words(one), has_ended(one))
+                    for one in person.seen_grants  # type: ignore[attr-defined]
+                ],
+                "may_end": bool(leaving.memberships or leaving.grants),
             }
         )
 
@@ -113,10 +122,11 @@ class PersonLeaveView(PersonPage):
         person = self.person(person_id)
 
         def leave() -> str:
-            count = len(person_leave(actor=self.actor, person=person))
+            ended = person_leave(actor=self.actor, person=person)
+            count = len(ended.memberships) + len(ended.grants)
             return (
-                f"{person} has left: {count} membership{'s' * (count != 1)} ended, and what was "
-                "open is closed."
+                f"{person} has left: {count} role{'s' * (count != 1)} ended, and what was open is "
+                "closed."
             )
 
         self.attempt(leave)

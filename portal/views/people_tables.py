@@ -2,24 +2,31 @@
 
 import django_tables2 as tables
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from portal.templatetags.basalt import ago, icon, invitation_state, person_state
 from portal.views.tables import NOTHING, WIDE, WIDER
-from tenants.models import Invitation, Membership, User
+from tenants.models import AccessRule, Invitation, Membership, User
 from tenants.words import until_words
 
 _SHOWN = 3
 
 
-def membership_words(membership: Membership) -> str:
-    """ "Customer operator of Alder Ltd, until Friday 27 Nov"."""
-    words = f"{membership.role.name} of {membership.tenant.name}"
-    if membership.ended:
+def membership_words(held: Membership | AccessRule) -> str:
+    """ "Customer operator of Alder Ltd, until Friday 27 Nov"; of a single site or VM, too."""
+    thing = held.tenant if isinstance(held, Membership) else held.thing
+    words = f"{held.role.name if held.role else ''} of {thing}"
+    if has_ended(held):
         return f"{words} (ended)"
-    ends = until_words(membership.expires_at)
+    ends = until_words(held.expires_at)
     return f"{words}, {ends}" if ends else words
+
+
+def has_ended(held: Membership | AccessRule) -> bool:
+    """Whether it gives nothing any more."""
+    return held.expires_at is not None and held.expires_at <= timezone.now()
 
 
 class PeopleTable(tables.Table):  # type: ignore[misc]
@@ -53,8 +60,8 @@ class PeopleTable(tables.Table):  # type: ignore[misc]
         return person_state(record)
 
     def render_roles(self, record: User) -> SafeString:
-        seen: list[Membership] = record.seen_memberships  # type: ignore[attr-defined]
-        held = [one for one in seen if not one.ended] or seen
+        seen = [*record.seen_memberships, *record.seen_grants]  # type: ignore[attr-defined]
+        held = [one for one in seen if not has_ended(one)] or seen
         if not held:
             return NOTHING
         lines = format_html_join(

@@ -13,6 +13,7 @@ from tenants.walls import TenantWall
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("tenants", "0010_access_rules"),
         ("tenants", "0030_sign_in"),
         ("tenants", "0040_audit_chain"),
     ]

@@ -13,12 +13,15 @@ from django.utils import timezone
 
 class UserQuerySet(models.QuerySet["User"]):
     def allowed(self, user: "User | AnonymousUser", permission: str) -> Self:
-        """People who have, or had, a membership of a tenant on which `user` holds `permission`.
-        Their memberships elsewhere are another matter: ask for those by the same permission."""
+        """People who have, or had, a membership of a tenant on which `user` holds `permission`, or
+        were given a single site or VM of one. What they have elsewhere is another matter: ask for
+        that by the same permission."""
+        from tenants.models.access_rule import AccessRule
         from tenants.models.membership import Membership
 
-        seen = Membership.objects.allowed(user, permission)
-        return self.filter(Exists(seen.filter(user=OuterRef("pk"))))
+        member = Membership.objects.allowed(user, permission).filter(user=OuterRef("pk"))
+        given = AccessRule.objects.allowed(user, permission).filter(user=OuterRef("pk"))
+        return self.filter(Exists(member) | Exists(given))
 
 
 class UserManager(BaseUserManager["User"]):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from tenants.actor import Actor
@@ -60,10 +60,7 @@ class OtherAccountError(RuleError):
 def roles_for(user: User, tenant: Tenant) -> "QuerySet[Role]":
     """Roles that `user` may give on `tenant`: none with more than they hold there."""
     held = Membership.objects.permissions_of(user, tenant)
-    return Role.objects.filter(
-        Q(tenant=None) | Q(tenant__in=Tenant.objects.and_above(tenant)),
-        permissions__contained_by=sorted(held),
-    )
+    return Role.objects.usable_on(tenant).filter(permissions__contained_by=sorted(held))
 
 
 def invitation_create(

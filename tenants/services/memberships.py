@@ -24,6 +24,7 @@ from tenants.services.authority import (
     check_may_touch,
     check_not_own,
 )
+from tenants.services.owners import owners_must_remain
 
 
 class RoleElsewhereError(RuleError):
@@ -69,6 +70,8 @@ def membership_change(
     same = Membership.objects.filter(user=user, tenant=tenant, role=role)
     if same.exclude(pk=membership.pk).exists():
         raise NameTakenError(f"{user} is {role.name} of {tenant} already.", field="role")
+    if role != membership.role or expires_at is not None:
+        owners_must_remain([membership.pk])
     membership.role, membership.expires_at = role, expires_at
     after = _values(membership)
     if after != before:
@@ -84,6 +87,7 @@ def membership_end(*, actor: Actor, membership: Membership) -> None:
     membership = _locked(membership)
     check_not_own(actor, membership.user)
     check_may_touch(actor, membership.tenant, membership.role.permissions, what=_what(membership))
+    owners_must_remain([membership.pk])
     before = _values(membership)
     membership.delete()
     _record(actor, membership.tenant, membership.user, "membership.end", before=before)

@@ -8,7 +8,7 @@ from allauth.mfa.models import Authenticator
 from django.db.models import DateTimeField, Exists, Max, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
-from tenants.models import ApiToken, Membership, User
+from tenants.models import AccessRule, ApiToken, Membership, User
 from tenants.scope import sign_in_scope
 from tenants.services.sign_in_rules import SECOND_FACTORS
 
@@ -19,14 +19,25 @@ def memberships_seen(viewer: User) -> "QuerySet[Membership]":
     return seen.order_by("tenant__name", "role__name", "id")
 
 
+def grants_seen(viewer: User) -> "QuerySet[AccessRule]":
+    """Single sites and VMs that were given, within the viewer's reach; ended ones too."""
+    seen = AccessRule.objects.allowed(viewer, "user.view").filter(effect=AccessRule.Effect.ALLOW)
+    return seen.select_related("tenant", "site", "vm", "role")
+
+
 def people_for_list(viewer: User, permission: str = "user.view") -> "QuerySet[User]":
-    """People with `is_here`, `last_seen`, and `seen_memberships`: `memberships_seen`."""
+    """People with `is_here`, `last_seen`, and `seen_memberships` and `seen_grants`, by
+    the functions above."""
     seen = Membership.objects.allowed(viewer, "user.view").filter(user=OuterRef("pk"))
+    given = AccessRule.objects.allowed(viewer, "user.view").filter(
+        user=OuterRef("pk"), effect=AccessRule.Effect.ALLOW
+    )
     used = ApiToken.objects.filter(user=OuterRef("pk")).order_by().values("user")
     return (
         User.objects.allowed(viewer, permission)
         .annotate(
-            is_here=Exists(seen.current().filter(user__is_active=True)),
+            is_here=Exists(seen.current().filter(user__is_active=True))
+            | Exists(given.current().filter(user__is_active=True)),
             last_seen=Greatest(
                 "last_login",
                 Subquery(
@@ -36,7 +47,8 @@ def people_for_list(viewer: User, permission: str = "user.view") -> "QuerySet[Us
             ),
         )
         .prefetch_related(
-            Prefetch("memberships", memberships_seen(viewer), to_attr="seen_memberships")
+            Prefetch("memberships", memberships_seen(viewer), to_attr="seen_memberships"),
+            Prefetch("access_rules", grants_seen(viewer), to_attr="seen_grants"),
         )
     )
 

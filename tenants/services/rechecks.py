@@ -14,7 +14,7 @@ from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
-from tenants.models import ApiToken, Membership, Role, User
+from tenants.models import AccessRule, ApiToken, Membership, Role, User
 from tenants.scope import system_scope
 from tenants.services.live import person_recheck
 
@@ -23,7 +23,7 @@ _WINDOW = timedelta(seconds=45)
 
 def rechecks_connect() -> None:
     """Called once, when the apps are ready."""
-    for model in (Membership, ApiToken, Role, User):
+    for model in (Membership, AccessRule, ApiToken, Role, User):
         for signal in (post_save, post_delete):
             signal.connect(_changed, sender=model, dispatch_uid=f"basalt.recheck.{model.__name__}")
 
@@ -34,7 +34,7 @@ def recheck_ended() -> int:
     now = timezone.now()
     ended = {"expires_at__gt": now - _WINDOW, "expires_at__lte": now}
     people: set[UUID] = set()
-    for model in (Membership, ApiToken):
+    for model in (Membership, AccessRule, ApiToken):
         people.update(model._default_manager.filter(**ended).values_list("user_id", flat=True))
     for user_id in people:
         person_recheck(user_id)
@@ -55,6 +55,10 @@ def _people(row: Model) -> Iterable[UUID]:
     if isinstance(row, Role):
         with system_scope("whoever holds a role, wherever it is"):
             held = Membership.objects.filter(role_id=row.pk).order_by()
-            return set(held.values_list("user_id", flat=True))
+            given = AccessRule.objects.filter(role_id=row.pk).order_by()
+            return {
+                *held.values_list("user_id", flat=True),
+                *given.values_list("user_id", flat=True),
+            }
     user_id: UUID | None = getattr(row, "user_id", None)
     return [] if user_id is None else [user_id]

@@ -7,14 +7,22 @@ from django.test import Client
 from django.utils import timezone
 
 from tenants.actor import Actor
-from tenants.models import ApiToken, AuditEvent, Invitation, Membership, User
+from tenants.models import AccessRule, ApiToken, AuditEvent, Invitation, Membership, User
 from tenants.scope import scope_of
 from tenants.services.invitations import invitation_create
 from tenants.services.leaving import NothingToEndError, leaving_preview, person_leave
 from tenants.services.owners import LastOwnerError
 from tenants.services.people import api_token_create
 from tenants.services.rechecks import recheck_ended
-from tests.factories import CustomerFactory, MembershipFactory, MspFactory
+from tests.factories import (
+    CustomerFactory,
+    MembershipFactory,
+    MspFactory,
+    SiteFactory,
+    UserFactory,
+    deny,
+    grant,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -73,7 +81,7 @@ def test_who_has_a_role_elsewhere_keeps_their_account_sessions_and_tokens(admin,
     elsewhere = MembershipFactory(user=person).tenant
     browser = signed_in(person)
     api_token_create(user=person, name="script")
-    [ended] = leave(admin, person)
+    [ended] = leave(admin, person).memberships
     assert ended.tenant == customer
     assert browser.get("/vms/").status_code == 200
     assert ApiToken.objects.get().revoked_at is None
@@ -103,7 +111,7 @@ def test_memberships_beyond_the_actors_reach_stay(admin, msp):
 def test_from_above_all_memberships_below_end(msp, customer, person):
     owner = MembershipFactory(tenant=msp, role="msp-owner").user
     MembershipFactory(user=person, tenant=CustomerFactory(parent=msp))
-    assert len(leave(owner, person)) == 2
+    assert len(leave(owner, person).memberships) == 2
     assert not User.objects.get(pk=person.pk).is_active
 
 
@@ -119,6 +127,25 @@ def test_the_last_owner_of_an_msp_stays(msp):
     assert Membership.objects.current().filter(user=owner).exists()
     User.objects.filter(pk=closed.user_id).update(is_active=True)
     leave(owner, owner)
+
+
+def test_single_sites_and_vms_end_too_and_denials_stay(admin, customer):
+    site = SiteFactory(tenant=customer)
+    vendor = UserFactory()
+    grant(vendor, site)
+    deny(vendor, customer.parent)
+    denied = AccessRule.objects.get(effect="deny")
+    [ended] = leave(admin, vendor).grants
+    assert ended.site == site
+    assert not AccessRule.objects.grants(vendor).exists()
+    assert list(AccessRule.objects.of(vendor)) == [denied]
+    assert not User.objects.get(pk=vendor.pk).is_active
+
+
+def test_nobody_ends_what_gives_more_than_they_hold(admin, customer):
+    technician = MembershipFactory(tenant=customer, role="msp-owner").user
+    with pytest.raises(NothingToEndError, match="more than you"):
+        leave(admin, technician)
 
 
 def test_invitations_to_who_leaves_are_taken_back(admin, person, customer):
@@ -143,7 +170,7 @@ def test_the_page_says_what_ends_and_ends_it(admin, person, customer):
     assert "Customer operator</span> of Alder Ltd" in preview
     answer = client.post(f"/people/{person.pk}/leave/", follow=True)
     text = answer.content.decode()
-    assert "1 membership ended" in text
+    assert "1 role ended" in text
     assert "Left" in text
     again = client.post(f"/people/{person.pk}/leave/", follow=True).content.decode()
     assert "no membership that you may end" in again

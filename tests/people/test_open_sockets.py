@@ -21,10 +21,11 @@ from tenants.services.leaving import person_leave
 from tenants.services.people import api_token_create, api_token_revoke
 from tenants.services.rechecks import recheck_ended
 from tests.consoles.test_streams import _session, browser, dial_back
-from tests.factories import MembershipFactory, UserFactory, VirtualMachineFactory
+from tests.factories import MembershipFactory, UserFactory, VirtualMachineFactory, deny
 from tests.hypervisors.conftest import _no_refusals_of_others, portal
 from tests.hypervisors.fake_agent import FakeAgent
 from tests.hypervisors.running_portal import closed_with, eventually
+from vms.models import VirtualMachine
 
 __all__ = ["_no_refusals_of_others", "portal"]
 
@@ -108,6 +109,10 @@ def _role_narrowed(user):
     membership.save()
 
 
+def _denied(user):
+    deny(user, VirtualMachine.objects.get())
+
+
 def _roles_permissions_narrowed(user):
     role = Membership.objects.get(user=user).role
     role.permissions = ["vm.view"]
@@ -129,6 +134,7 @@ def _expired_by_itself(user):
     [
         _membership_deleted,
         _role_narrowed,
+        _denied,
         _roles_permissions_narrowed,
         _account_closed,
         _expired_by_itself,

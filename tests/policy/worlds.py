@@ -269,6 +269,7 @@ def _world(digits: int, tenant: Tenant) -> World:
     AuditCheckpoint.objects.create(hash=b"", key=mine, signature=mine, **told)
     # As a commit would: the event gets its place in the chain.
     connection.check_constraints()
+    _grant(user, vm)
     policy, provider, domain = _sign_in(digits, tenant, user)
     rule = grant(user, vm, id=ident(digits))
     busy = {"tenant": tenant, "at": timezone.now(), "span_s": MINUTE, "cpu_percent": 1.0}

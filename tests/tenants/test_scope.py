@@ -204,10 +204,18 @@ def test_signing_in_sees_accounts_and_nothing_that_a_tenant_owns(ours):
         assert not Image.objects.exists()
 
 
+def _grouping(*tenants):
+    """Only groups have customers below them."""
+    for tenant in tenants:
+        tenant.kind = Tenant.Kind.GROUP
+        tenant.save()
+
+
 def test_a_customer_is_made_below_what_one_reaches_and_nowhere_else(ours, theirs):
     from tenants.actor import SYSTEM
     from tenants.services.tenants import tenant_create
 
+    _grouping(ours.tenant)
     with tenant_scope([ours.tenant_id]):
         made = tenant_create(actor=SYSTEM, name="Newest", parent=ours.tenant)
         with REFUSED, transaction.atomic():
@@ -219,6 +227,7 @@ def test_names_in_addresses_stay_unique_across_tenants_that_do_not_see_each_othe
     from tenants.actor import SYSTEM
     from tenants.services.tenants import tenant_create
 
+    _grouping(ours.tenant, theirs.tenant)
     tenant_create(actor=SYSTEM, name="Twin", parent=theirs.tenant)
     with tenant_scope([ours.tenant_id]):
         assert tenant_create(actor=SYSTEM, name="Twin", parent=ours.tenant).slug == "twin-2"
