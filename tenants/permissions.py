@@ -82,7 +82,9 @@ SUBJECTS = MappingProxyType(
         "job": "Activity",
         "user": "People",
         "role": "Roles",
+        "consent": "Approvals",
         "audit": "Audit",
+        "policy": "Signing in",
         "billing": "Reports",
     }
 )

@@ -14,12 +14,22 @@ from django.utils import timezone
 
 from consoles.models import ConsentRequest
 from hypervisors.models import Hypervisor, Job
-from tenants.models import ApiToken, Invitation, Membership, Role, Tenant, User
+from tenants.models import (
+    AccessRule,
+    ApiToken,
+    IdentityProvider,
+    Invitation,
+    Membership,
+    Role,
+    Tenant,
+    User,
+)
 from tenants.services.people import api_token_create
 from tests.factories import (
     SSH_KEY,
     CustomerFactory,
     HypervisorFactory,
+    IdentityProviderFactory,
     ImageFactory,
     ImageVersionFactory,
     JobFactory,
@@ -28,6 +38,7 @@ from tests.factories import (
     NetworkFactory,
     SiteFactory,
     VirtualMachineFactory,
+    grant,
 )
 from tests.pages.conftest import Fleet, fleet_of
 
@@ -40,6 +51,7 @@ NO_EVENT = {
     "view-rename": "as view-save",
     "view-default": "as view-save",
     "view-delete": "as view-save",
+    "see-as-stop": "ends what see-as began: tests/pages/test_see_as.py looks at its event",
     "POST vms/{pk}/screen/": "asks for a picture, and changes nothing",
 }
 
@@ -59,6 +71,11 @@ class Scene:
     image: Any
     token: ApiToken
     leaving: Tenant
+    group: Tenant
+    role: Role
+    membership: Membership
+    rule: AccessRule
+    provider: IdentityProvider
     invitation: Invitation
     wish: ConsentRequest
     approval: ConsentRequest
@@ -91,6 +108,13 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         image=ImageVersionFactory(image=ImageFactory(tenant=fleet.customer)).image,
         token=api_token_create(user=user, name="old")[0],
         leaving=CustomerFactory(parent=msp, name="Leaving", slug="leaving"),
+        group=CustomerFactory(parent=msp, name="Group", slug="group", kind=Tenant.Kind.GROUP),
+        role=Role.objects.create(
+            tenant=fleet.customer, slug="helper", name="Helper", permissions=["vm.view"]
+        ),
+        membership=MembershipFactory(tenant=fleet.customer, role="customer-viewer"),
+        rule=grant(MembershipFactory(tenant=fleet.customer).user, fleet.site),
+        provider=IdentityProviderFactory(tenant=fleet.customer),
         wish=_wish(fleet, user),
         approval=_wish(fleet, user, approved_until=timezone.now() + timedelta(hours=1)),
         invitation=Invitation.objects.create(
@@ -172,6 +196,40 @@ PAGES: dict[str, Any] = {
         f"/c/{s.leaving.slug}/remove/",
         {"remove-name": s.leaving.name},
     ),
+    "customer-move": lambda s: (
+        f"/c/{s.fleet.customer.slug}/move/",
+        {"move-parent": s.group.slug},
+    ),
+    "role-new": lambda s: (
+        "/roles/new/",
+        {"tenant": s.fleet.customer.slug, "name": "Newest", "permissions": ["vm.view"]},
+    ),
+    "role-change": lambda s: (
+        f"/roles/{s.role.id}/",
+        {"name": "Other", "permissions": ["vm.view", "site.view"]},
+    ),
+    "role-delete": lambda s: (f"/roles/{s.role.id}/delete/", {}),
+    "membership-new": lambda s: (
+        f"/people/{s.membership.user_id}/memberships/",
+        {"membership-tenant": s.fleet.customer.slug, "membership-role": str(s.role.id)},
+    ),
+    "membership-change": lambda s: (
+        f"/memberships/{s.membership.id}/change/",
+        {"change-role": str(s.role.id), "change-until": ""},
+    ),
+    "membership-end": lambda s: (f"/memberships/{s.membership.id}/end/", {}),
+    "denial-new": lambda s: (
+        f"/people/{s.membership.user_id}/denials/",
+        {"denial-tenant": s.fleet.customer.slug, "denial-part": "vm",
+         "denial-name": s.fleet.vm.name},
+    ),
+    "grant-new": lambda s: (
+        f"/people/{s.membership.user_id}/grants/",
+        {"grant-tenant": s.fleet.customer.slug, "grant-part": "vm",
+         "grant-name": s.fleet.vm.name, "grant-role": str(s.role.id)},
+    ),
+    "access-rule-end": lambda s: (f"/access-rules/{s.rule.id}/end/", {}),
+    "see-as": lambda s: (f"/people/{s.membership.user_id}/see-as/", {}),
     "site-new": lambda s: (
         "/sites/new/",
         {"tenant": s.fleet.customer.slug, "name": "Newest", "address": "", "time_zone": "UTC"},
@@ -235,6 +293,10 @@ PAGES: dict[str, Any] = {
         "/images/upload/",
         {**_image("new"), "tenant": s.fleet.customer.slug, "file": _file()},
     ),
+    "image-version": lambda s: (
+        f"/images/{s.image.id}/versions/",
+        {"url": _URL, "sha256": "cd" * 32, "format": "qcow2"},
+    ),
     "image-retire": lambda s: (f"/images/{s.image.id}/retire/", {}),
     "job-bulk": lambda s: ("/activity/bulk/", _bulk("cancel", s.job)),
     "job-cancel": lambda s: (f"/activity/{s.job.id}/cancel/", {}),
@@ -282,6 +344,37 @@ CALLS: dict[str, Any] = {
         None,
         {"name": "new", "tenant": str(s.fleet.customer.id), "file": _file()},
     ),
+    "POST images/{pk}/versions/": lambda s: (s.image.id, {"url": _URL, "sha256": "cd" * 32}),
+    "POST roles/": lambda s: (
+        None,
+        {"tenant": str(s.fleet.customer.id), "name": "Newest", "permissions": ["vm.view"]},
+    ),
+    "PATCH roles/{pk}/": lambda s: (s.role.id, {"name": "Other"}),
+    "DELETE roles/{pk}/": lambda s: (s.role.id, {}),
+    "POST memberships/": lambda s: (
+        None,
+        {"user": str(s.membership.user_id), "tenant": str(s.fleet.customer.id),
+         "role": str(s.role.id)},
+    ),
+    "PATCH memberships/{pk}/": lambda s: (s.membership.id, {"role": str(s.role.id)}),
+    "DELETE memberships/{pk}/": lambda s: (s.membership.id, {}),
+    "POST access-rules/": lambda s: (
+        None,
+        {"user": str(s.membership.user_id), "effect": "deny", "vm": str(s.fleet.vm.id)},
+    ),
+    "DELETE access-rules/{pk}/": lambda s: (s.rule.id, {}),
+    "PUT tenants/{pk}/sign-in/": lambda s: (s.fleet.customer.id, {"session_hours": 8}),
+    "POST tenants/{pk}/identity-providers/": lambda s: (
+        s.fleet.customer.id,
+        {"kind": "oidc", "name": "New", "issuer": "https://1.1.1.1", "client_id": "x",
+         "secret": MARK},
+    ),
+    "PATCH identity-providers/{pk}/": lambda s: (s.provider.id, {"secret": MARK}),
+    "PUT identity-providers/{pk}/domains/": lambda s: (
+        s.provider.id,
+        {"domains": ["new.example.com"]},
+    ),
+    "DELETE identity-providers/{pk}/": lambda s: (s.provider.id, {}),
     "DELETE images/{pk}/": lambda s: (s.image.id, {}),
     "POST vms/": lambda s: (
         None,

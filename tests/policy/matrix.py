@@ -23,7 +23,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.factories import SSH_KEY
-from tests.policy.worlds import NOBODY, Caller, Scene, World, word
+from tests.policy.worlds import GIVEN, NOBODY, Caller, Scene, World, word
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _CODE = re.compile(r"f00d([0-9a-f]{4})")
@@ -326,7 +326,8 @@ def _problem(caller: Caller, answer: Answer, missing: Answer) -> str:
     # What the caller said themselves and gets back tells them nothing.
     for mine in sorted(answer.sent, key=len, reverse=True):
         said = said.replace(mine, "")
-    for digits in {int(found, 16) for found in _CODE.findall(said)} - caller.sees - {NOBODY}:
+    found = {int(digits, 16) for digits in _CODE.findall(said)}
+    for digits in (found & GIVEN) - caller.sees - {NOBODY}:
         at = said.index(word(digits))
         return f"{answer.status} holds {word(digits)}: {said[max(0, at - 60) : at + 40]!r}"
     known = {int(found, 16) for one in answer.sent for found in _CODE.findall(one)} & caller.sees

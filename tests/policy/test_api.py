@@ -192,6 +192,8 @@ def test_another_tenants_id_in_the_path_is_like_none_at_all(route, role, theirs,
     assert foreign.status_code in (403, 404)
     assert (foreign.status_code, foreign.content) == (missing.status_code, missing.content)
     own = getattr(client, route.method)(address(route, ours.row(route.path).pk), {})
+    if own.status_code == 403 and own.json()["error"]["code"] == "not_of_the_house":
+        return  # the role may, and the row is there: but it is for the customer's own people
     # A role either may do it, and then the row alone made the difference, or may not at all.
     assert (own.status_code == 403) == (foreign.status_code == 403)
     assert own.status_code != 404

@@ -68,7 +68,12 @@ NOBODY = 0xDEAD
 _serial = itertools.count(1)
 
 
+GIVEN: set[int] = {NOBODY}
+"""The digits that were given to somebody: other ones stand in random ids by chance."""
+
+
 def word(digits: int) -> str:
+    GIVEN.add(digits)
     return f"f00d{digits:04x}"
 
 

@@ -47,7 +47,7 @@ def test_the_events_of_a_deleted_customer_stay_readable_to_its_msp_and_to_nobody
 
 def test_a_group_that_is_deleted_hands_on_what_was_readable_through_it(msp):
     technician = MembershipFactory(tenant=msp, role="msp-technician").user
-    group = tenant_create(actor=SYSTEM, name="Group", parent=msp)
+    group = tenant_create(actor=SYSTEM, name="Group", parent=msp, kind=Tenant.Kind.GROUP)
     customer = tenant_create(actor=SYSTEM, name="Customer", parent=group)
     tenant_remove(actor=SYSTEM, tenant=customer)
     tenant_remove(actor=SYSTEM, tenant=group)
