@@ -27,6 +27,7 @@ from tests.factories import (
     NetworkFactory,
     SiteFactory,
     VirtualMachineFactory,
+    deny,
 )
 from tests.pages.conftest import Fleet, fleet_of
 
@@ -39,6 +40,7 @@ NO_EVENT = {
     "view-rename": "as view-save",
     "view-default": "as view-save",
     "view-delete": "as view-save",
+    "see-as-stop": "ends what see-as began; the end is noted where there was one",
     "POST vms/{pk}/screen/": "asks for a picture, and changes nothing",
 }
 
@@ -136,6 +138,24 @@ def _image(name: str) -> dict[str, Any]:
 _URL = f"https://1.1.1.1/x.qcow2?signature={MARK}"
 
 
+def _role(scene: Scene) -> Role:
+    return Role.objects.create(
+        tenant=scene.fleet.customer, slug="spare", name="Spare", permissions=["vm.view"]
+    )
+
+
+def _group(scene: Scene) -> Tenant:
+    return Tenant.objects.create(kind="group", name="North", slug="north", parent=scene.msp)
+
+
+def _held(scene: Scene) -> Membership:
+    return Membership.objects.get(user=scene.fleet.owner)
+
+
+def _rule(scene: Scene) -> Any:
+    return deny(scene.fleet.owner, scene.fleet.vm)
+
+
 def _invited(scene: Scene) -> tuple[str, dict[str, Any]]:
     """The person's own invitation to another tenant's thing, which they accept."""
     membership = MembershipFactory()
@@ -159,6 +179,37 @@ PAGES: dict[str, Any] = {
     "invitation-renew": lambda s: (f"/invitations/{s.invitation.id}/renew/", {}),
     "invitation-revoke": lambda s: (f"/invitations/{s.invitation.id}/revoke/", {}),
     "invitation-accept": _invited,
+    "customer-move": lambda s: (
+        f"/c/{s.fleet.customer.slug}/move/", {"move-parent": _group(s).slug},
+    ),
+    "role-new": lambda s: (
+        "/roles/new/",
+        {"tenant": s.fleet.customer.slug, "name": "Helper", "permissions": ["vm.view"]},
+    ),
+    "role-change": lambda s: (
+        f"/roles/{_role(s).id}/", {"name": "Other", "permissions": ["vm.view"]},
+    ),
+    "role-delete": lambda s: (f"/roles/{_role(s).id}/delete/", {}),
+    "membership-new": lambda s: (
+        f"/people/{s.fleet.owner.id}/memberships/",
+        {"membership-tenant": s.fleet.customer.slug, "membership-role": s.invitation.role_id},
+    ),
+    "membership-change": lambda s: (
+        f"/memberships/{_held(s).id}/change/", {"change-role": s.invitation.role_id},
+    ),
+    "membership-end": lambda s: (f"/memberships/{_held(s).id}/end/", {}),
+    "denial-new": lambda s: (
+        f"/people/{s.fleet.owner.id}/denials/",
+        {"denial-tenant": s.fleet.customer.slug, "denial-part": "vm",
+         "denial-name": s.fleet.vm.name},
+    ),
+    "grant-new": lambda s: (
+        f"/people/{s.fleet.owner.id}/grants/",
+        {"grant-tenant": s.fleet.customer.slug, "grant-part": "vm",
+         "grant-name": s.fleet.vm.name, "grant-role": s.invitation.role_id},
+    ),
+    "access-rule-end": lambda s: (f"/access-rules/{_rule(s).id}/end/", {}),
+    "see-as": lambda s: (f"/people/{s.fleet.owner.id}/see-as/", {}),
     "consent-ask": lambda s: (f"{s.fleet.vm_page}console/ask/", {"reason": "It hangs."}),
     "approvals": lambda s: ("/approvals/", {"request": s.wish.id, "decision": "4"}),
     "consent-rule": lambda s: ("/approvals/rules/", {"vm": s.fleet.vm.id, "wanted": "yes"}),
@@ -238,6 +289,24 @@ PAGES: dict[str, Any] = {
 """Pages by name: the address and what is posted there."""
 
 CALLS: dict[str, Any] = {
+    "POST roles/": lambda s: (
+        None,
+        {"tenant": str(s.fleet.customer.id), "name": "Helper", "permissions": ["vm.view"]},
+    ),
+    "PATCH roles/{pk}/": lambda s: (_role(s).id, {"name": "Other"}),
+    "DELETE roles/{pk}/": lambda s: (_role(s).id, {}),
+    "POST memberships/": lambda s: (
+        None,
+        {"user": str(s.fleet.owner.id), "tenant": str(s.fleet.customer.id),
+         "role": str(s.invitation.role_id)},
+    ),
+    "PATCH memberships/{pk}/": lambda s: (_held(s).id, {"role": str(s.invitation.role_id)}),
+    "DELETE memberships/{pk}/": lambda s: (_held(s).id, {}),
+    "POST access-rules/": lambda s: (
+        None,
+        {"user": str(s.fleet.owner.id), "effect": "deny", "vm": str(s.fleet.vm.id)},
+    ),
+    "DELETE access-rules/{pk}/": lambda s: (_rule(s).id, {}),
     "POST vms/{pk}/console/request/": lambda s: (s.fleet.vm.id, {"reason": "It hangs."}),
     "POST consents/{pk}/decide/": lambda s: (s.wish.id, {"hours": 1}),
     "POST consents/{pk}/end/": lambda s: (s.approval.id, {}),
