@@ -34,7 +34,7 @@ class RoleReferenceSerializer(ReferenceSerializer):
     slug = serializers.CharField()
 
 
-class MembershipSerializer(serializers.ModelSerializer[Membership]):
+class HeldMembershipSerializer(serializers.ModelSerializer[Membership]):
     tenant = ReferenceSerializer(read_only=True)
     role = RoleReferenceSerializer(read_only=True)
     ended = serializers.BooleanField(read_only=True)
@@ -45,12 +45,12 @@ class MembershipSerializer(serializers.ModelSerializer[Membership]):
         read_only_fields = fields
 
 
-class PersonSerializer(serializers.ModelSerializer[User]):
+class PersonDetailSerializer(serializers.ModelSerializer[User]):
     """Of the person's memberships, those within your reach."""
 
     state = serializers.SerializerMethodField()
     last_seen = serializers.DateTimeField(read_only=True, allow_null=True)
-    memberships = MembershipSerializer(source="seen_memberships", many=True, read_only=True)
+    memberships = HeldMembershipSerializer(source="seen_memberships", many=True, read_only=True)
 
     class Meta:
         model = User
@@ -71,7 +71,7 @@ class PersonViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[User]):
     """Whoever is, or was, a member of a tenant within your reach."""
 
     queryset = User.objects.all()
-    serializer_class = PersonSerializer
+    serializer_class = PersonDetailSerializer
     filterset_class = PersonFilter
     permissions_by_action = {
         "list": "user.view",
@@ -85,14 +85,14 @@ class PersonViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[User]):
         assert isinstance(self.request.user, User)  # noqa: S101 - others are turned away before
         return people_for_list(self.request.user, self.permission)
 
-    @extend_schema(request=None, responses={200: PersonSerializer})
+    @extend_schema(request=None, responses={200: PersonDetailSerializer})
     @action(detail=True, methods=["post"])
     def leave(self, request: Request, pk: str) -> Response:
         """End all memberships of this person that you may end, at once, with what they have
         open there. Who has none left anywhere loses sessions and tokens, too."""
         person = self.get_object()
         person_leave(actor=self.actor, person=person)
-        return Response(PersonSerializer(self.get_queryset().get(pk=person.pk)).data)
+        return Response(PersonDetailSerializer(self.get_queryset().get(pk=person.pk)).data)
 
 
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):

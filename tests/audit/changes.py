@@ -41,6 +41,7 @@ from tests.factories import (
     grant,
 )
 from tests.pages.conftest import Fleet, fleet_of
+from tests.sign_in.saml_idp import certificate_make
 
 MARK = "zyx-Marked-Secret-7531"
 """Wherever a secret is given, it is this one."""
@@ -114,7 +115,12 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         ),
         membership=MembershipFactory(tenant=fleet.customer, role="customer-viewer"),
         rule=grant(MembershipFactory(tenant=fleet.customer).user, fleet.site),
-        provider=IdentityProviderFactory(tenant=fleet.customer),
+        provider=IdentityProviderFactory(
+            tenant=fleet.customer,
+            kind=IdentityProvider.Kind.SAML,
+            sso_url="https://1.1.1.1/sso",
+            certificate=certificate_make(),
+        ),
         wish=_wish(fleet, user),
         approval=_wish(fleet, user, approved_until=timezone.now() + timedelta(hours=1)),
         invitation=Invitation.objects.create(
@@ -366,10 +372,10 @@ CALLS: dict[str, Any] = {
     "PUT tenants/{pk}/sign-in/": lambda s: (s.fleet.customer.id, {"session_hours": 8}),
     "POST tenants/{pk}/identity-providers/": lambda s: (
         s.fleet.customer.id,
-        {"kind": "oidc", "name": "New", "issuer": "https://1.1.1.1", "client_id": "x",
-         "secret": MARK},
+        {"kind": "saml", "name": "New", "issuer": "https://1.1.1.1/", "secret": MARK,
+         "sso_url": "https://1.1.1.1/sso", "certificate": s.provider.certificate},
     ),
-    "PATCH identity-providers/{pk}/": lambda s: (s.provider.id, {"secret": MARK}),
+    "PATCH identity-providers/{pk}/": lambda s: (s.provider.id, {"name": "O", "secret": MARK}),
     "PUT identity-providers/{pk}/domains/": lambda s: (
         s.provider.id,
         {"domains": ["new.example.com"]},

@@ -75,18 +75,7 @@ class SamlIdp:
 
     def _key(self) -> str:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "id.alder.example")])
-        now = datetime.datetime.now(tz=datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
-            .sign(key, hashes.SHA256())
-        )
+        pem = certificate_make(key)
         (self.folder / "key.pem").write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,
@@ -94,6 +83,24 @@ class SamlIdp:
                 serialization.NoEncryption(),
             )
         )
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        (self.folder / "cert.pem").write_bytes(pem)
-        return pem.decode()
+        (self.folder / "cert.pem").write_text(pem)
+        return pem
+
+
+def certificate_make(key: rsa.RSAPrivateKey | None = None) -> str:
+    """A certificate as an identity provider's, in PEM."""
+    if key is None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "id.alder.example")])
+    now = datetime.datetime.now(tz=datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
