@@ -204,33 +204,28 @@ def test_signing_in_sees_accounts_and_nothing_that_a_tenant_owns(ours):
         assert not Image.objects.exists()
 
 
-def _grouping(*tenants):
-    """Only groups have customers below them."""
-    for tenant in tenants:
-        tenant.kind = Tenant.Kind.GROUP
-        tenant.save()
-
-
 def test_a_customer_is_made_below_what_one_reaches_and_nowhere_else(ours, theirs):
     from tenants.actor import SYSTEM
     from tenants.services.tenants import tenant_create
 
-    _grouping(ours.tenant)
-    with tenant_scope([ours.tenant_id]):
-        made = tenant_create(actor=SYSTEM, name="Newest", parent=ours.tenant)
+    group = CustomerFactory(parent=ours.tenant.parent, kind="group")
+    with tenant_scope([group.id]):
+        made = tenant_create(actor=SYSTEM, name="Newest", parent=group)
         with REFUSED, transaction.atomic():
             Tenant.objects.create(kind="customer", name="no", slug="no", parent_id=theirs.tenant_id)
-    assert made.parent == ours.tenant
+    assert made.parent == group
 
 
 def test_names_in_addresses_stay_unique_across_tenants_that_do_not_see_each_other(ours, theirs):
     from tenants.actor import SYSTEM
     from tenants.services.tenants import tenant_create
 
-    _grouping(ours.tenant, theirs.tenant)
-    tenant_create(actor=SYSTEM, name="Twin", parent=theirs.tenant)
-    with tenant_scope([ours.tenant_id]):
-        assert tenant_create(actor=SYSTEM, name="Twin", parent=ours.tenant).slug == "twin-2"
+    mine, other = (
+        CustomerFactory(parent=site.tenant.parent, kind="group") for site in (ours, theirs)
+    )
+    tenant_create(actor=SYSTEM, name="Twin", parent=other)
+    with tenant_scope([mine.id]):
+        assert tenant_create(actor=SYSTEM, name="Twin", parent=mine).slug == "twin-2"
 
 
 def test_a_system_scope_needs_a_reason():

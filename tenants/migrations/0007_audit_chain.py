@@ -13,7 +13,7 @@ from tenants.walls import AuditWall, TenantWall
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0030_sign_in"),
+        ("tenants", "0006_sign_in"),
     ]
 
     operations = [

@@ -13,9 +13,9 @@ from tenants.walls import TenantWall
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0010_access_rules"),
-        ("tenants", "0030_sign_in"),
-        ("tenants", "0040_audit_chain"),
+        ("tenants", "0008_access_rules"),
+        ("tenants", "0006_sign_in"),
+        ("tenants", "0007_audit_chain"),
     ]
 
     operations = [

@@ -15,7 +15,7 @@ _MADE = models.DateTimeField(db_index=True, default=django.utils.timezone.now, e
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("consoles", "0060_open_consoles"),
+        ("consoles", "0004_open_consoles"),
         ("vms", "0005_walls"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

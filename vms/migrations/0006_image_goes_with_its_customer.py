@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0040_audit_chain"),
+        ("tenants", "0007_audit_chain"),
         ("vms", "0005_walls"),
     ]
 

@@ -14,7 +14,7 @@ KNOWN_BY = (*MEMBERS, "tenants_accessrule")
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tenants', '0040_audit_chain'),
+        ('tenants', '0007_audit_chain'),
         ('vms', '0005_walls'),
     ]
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("consoles", "0003_walls"),
-        ("tenants", "0060_invitations"),
+        ("tenants", "0009_invitations"),
     ]
 
     operations = [
