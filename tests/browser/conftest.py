@@ -127,7 +127,7 @@ def new_context(
     for context in made:
         context.close()
     # The database is emptied next, which a request that still goes on would trip over.
-    assert idle.wait_until_idle(seconds=15), "a request or socket outlives the browser"
+    assert idle.wait_until_idle(seconds=15) == []
     # Errors in scripts, and what the content policy refused, are never all right.
     assert errors == []
 

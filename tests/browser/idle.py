@@ -14,34 +14,39 @@ class TellsWhenIdle:
 
     def __init__(self, application: Any) -> None:
         self.application = application
-        self._serving = 0
+        self._serving: list[str] = []
         self._changed = threading.Condition()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self._count(1)
+        address = f"{scope['type']} {scope.get('path', '')}"
+        with self._changed:
+            self._serving.append(address)
         try:
             await self.application(
                 scope, _without_disconnect(receive) if scope["type"] == "http" else receive, send
             )
         finally:
-            self._count(-1)
+            with self._changed:
+                self._serving.remove(address)
+                self._changed.notify_all()
 
-    def wait_until_idle(self, *, seconds: float) -> bool:
-        """Whether nothing is being served any more, `seconds` from now at the latest."""
+    def wait_until_idle(self, *, seconds: float) -> list[str]:
+        """What is still being served `seconds` from now; nothing, and then sooner, as a rule."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._serving == 0, timeout=seconds)
-
-    def _count(self, difference: int) -> None:
-        with self._changed:
-            self._serving += difference
-            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._serving, timeout=seconds)
+            return list(self._serving)
 
 
 def _without_disconnect(receive: Any) -> Any:
+    """Of a request that is whole. What never came to its end is given up, as ever."""
+    whole = False
+
     async def wrapped() -> Any:
+        nonlocal whole
         event = await receive()
-        if event["type"] == "http.disconnect":
+        if event["type"] == "http.disconnect" and whole:
             await asyncio.Event().wait()
+        whole = whole or not event.get("more_body", False)
         return event
 
     return wrapped
