@@ -48,8 +48,8 @@ def application(django_db_setup: None) -> WithScreens:
 
 
 @pytest.fixture(scope="module")
-def portal(application: WithScreens) -> Iterator[str]:
-    """The portal's address, while it answers in a thread of this process."""
+def server(application: WithScreens) -> Iterator[tuple[uvicorn.Server, str]]:
+    """The portal in a thread of this process, and its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(application, ws="websockets-sansio", log_level="warning", lifespan="off")
@@ -58,9 +58,15 @@ def portal(application: WithScreens) -> Iterator[str]:
     thread.start()
     while not server.started:
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(timeout=15)
+
+
+@pytest.fixture(scope="module")
+def portal(server: tuple[uvicorn.Server, str]) -> str:
+    """The portal's address."""
+    return server[1]
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +91,11 @@ def technician(fleet: Fleet) -> User:
 
 
 @pytest.fixture
-def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., BrowserContext]]:
+def new_context(
+    chromium: Browser, server: tuple[uvicorn.Server, str]
+) -> Iterator[Callable[..., BrowserContext]]:
     """`new_context(width=360, scheme="dark", user=user)`: a browser, signed in or not."""
+    process, portal = server
     made: list[BrowserContext] = []
     errors: list[str] = []
 
@@ -112,6 +121,7 @@ def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., Browse
     yield make
     for context in made:
         context.close()
+    _wait_until_answered(process)
     # Errors in scripts, and what the content policy refused, are never all right.
     assert errors == []
 
@@ -120,6 +130,15 @@ def new_context(chromium: Browser, portal: str) -> Iterator[Callable[..., Browse
 def page(new_context: Callable[..., BrowserContext], technician: User) -> Page:
     """A wide, light window of a signed-in technician."""
     return new_context(user=technician).new_page()
+
+
+def _wait_until_answered(server: uvicorn.Server) -> None:
+    """Nobody reads the last answers any more, but while they are made they hold locks on tables,
+    which are about to be emptied."""
+    end = time.monotonic() + 15
+    while server.server_state.tasks:
+        assert time.monotonic() < end, server.server_state.tasks
+        time.sleep(0.01)
 
 
 def _refusals(text: str) -> list[str]:

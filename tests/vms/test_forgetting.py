@@ -9,6 +9,7 @@ from hypervisors.models import Hypervisor, Job, Network
 from hypervisors.services.jobs import HostOfflineError
 from tenants.actor import SYSTEM
 from tenants.models import AuditEvent, Role
+from tenants.scope import bound
 from tests.factories import (
     HypervisorFactory,
     JobFactory,
@@ -76,7 +77,7 @@ def test_two_who_forget_it_at_once_forget_it_once():
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=forget) for _ in range(2)]
+    threads = [threading.Thread(target=bound(forget)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
