@@ -76,4 +76,12 @@ class SeeAsMiddleware:
 def _refused(request: HttpRequest, words: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"error": {"code": "see_as", "message": words}}, status=403)
+    if "hx-request" in request.headers:
+        # A part of a page asks: the sentence goes above the page, which shows of refusals only
+        # those of forms.
+        answer = render(request, "components/see_as_refused.html", {"words": words}, status=422)
+        answer["HX-Retarget"] = "#messages"
+        answer["HX-Reswap"] = "innerHTML"
+        answer["HX-Reselect"] = "#see-as-refused"
+        return answer
     return render(request, "pages/see_as_refused.html", {"words": words}, status=403)

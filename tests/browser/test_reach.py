@@ -54,6 +54,7 @@ def test_seeing_as_somebody_shows_their_portal_and_stops(page, fleet):
     expect(page.get_by_text("alder Ltd")).to_be_visible()
     expect(page.get_by_text("birch Ltd")).to_have_count(0)
     page.goto(fleet.vm_page)
+    page.wait_for_selector("html[data-live=up]")
     page.get_by_role("button", name="Shut down").click()
     expect(page.get_by_text("change nothing while you do")).to_be_visible()
     page.get_by_test_id("see-as-stop").click()

@@ -50,6 +50,12 @@ def test_nothing_is_changed(looking, fleet, method):
     assert answer.json()["error"]["code"] == "see_as"
 
 
+def test_a_part_of_a_page_is_told_above_the_page(looking, fleet):
+    answer = looking.post(f"{fleet.vm_page}power/stop/", headers={"hx-request": "true"})
+    assert (answer.status_code, answer["HX-Retarget"]) == (422, "#messages")
+    assert "change nothing" in answer.content.decode()
+
+
 @pytest.mark.parametrize("address", ["/me/", "/account/password/change/", "console"])
 def test_secrets_and_consoles_are_not_shown(looking, fleet, address):
     answer = looking.get(f"{fleet.vm_page}console/" if address == "console" else address)
