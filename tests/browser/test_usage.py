@@ -75,7 +75,7 @@ def test_news_of_the_vm_leave_the_charts_as_they_are(page, fleet):
     page.goto(fleet.vm_page)
     page.get_by_role("button", name="7 days").click()
     expect(page.locator("#usage[data-shown='7d'] canvas")).to_have_count(4)
-    page.wait_for_function("document.documentElement.dataset.live === 'up'")
+    expect(page.locator("html")).to_have_attribute("data-live", "up")
     fleet.vm.observed_power = "off"
     fleet.vm.save()
     elsewhere(lambda: live_publish(tenant_id=fleet.customer.id, kind="vm", object_id=fleet.vm.id))

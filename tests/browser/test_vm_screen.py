@@ -52,7 +52,7 @@ def test_when_the_guest_goes_off_a_sentence_takes_the_pictures_place(page, fleet
     shows(fleet)
     page.goto(fleet.vm_page)
     expect(page.get_by_role("img", name="The screen of")).to_be_visible()
-    page.wait_for_function("document.documentElement.dataset.live === 'up'")
+    expect(page.locator("html")).to_have_attribute("data-live", "up")
     type(fleet.vm).objects.update(observed_power="off")
     elsewhere(lambda: live_publish(tenant_id=fleet.customer.id, kind="vm", object_id=fleet.vm.id))
     expect(page.get_by_test_id("vm-screen-state")).to_contain_text("is off")
