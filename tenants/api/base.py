@@ -16,6 +16,9 @@ from tenants.middleware import READING, actor_for
 from tenants.models import ApiToken, Membership, User
 from tenants.scope import current, enter, scope_of, sign_in_scope
 
+OWN = "own"
+"""In place of a permission, on actions about nothing but one's own."""
+
 M = TypeVar("M", bound=Model)
 
 
@@ -64,7 +67,10 @@ class TenantViewSet(GenericViewSet[M]):
         permission = self.permission
         # Whoever holds the permission nowhere is told so; elsewhere the scope decides.
         user = cast(User, self.request.user)
-        if permission not in Membership.objects.permissions_of(user):
+        held = Membership.objects.permissions_of(user)
+        if permission == OWN and held:
+            return
+        if permission not in held:
             if request.auth is not None and request.auth.narrow:
                 raise PermissionDenied(
                     f"You may not do this with this token: it is not good for “{permission}”, or "

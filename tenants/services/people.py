@@ -20,6 +20,8 @@ from tenants.services.reach import reach_tenants
 from tenants.services.sign_in_rules import second_factor_check
 from tenants.ssh_keys import ssh_keys_check
 
+READ_ONLY = tuple(name for name in PERMISSIONS if name.endswith(".view"))
+"""What a token that only looks may do, of what its owner may."""
 MOST_TOKENS = 100
 """Of one account, that open something."""
 MOST_TENANTS = 200
@@ -269,7 +271,8 @@ def _permissions_checked(user: User, permissions: Collection[str] | None) -> lis
         raise InvalidInputError("Choose what the token may do.", field="permissions")
     with system_scope("what gives an account access may be above whoever asks"):
         held = Membership.objects.permissions_of(user)
-    if surplus := set(permissions) - held:
+    # Who only looks gets to see what there is: nobody ticks that one by one.
+    if surplus := set(permissions) - held - set(READ_ONLY):
         raise TokenTooWideError(
             f"{user} may do this nowhere: {in_words(surplus)}. Leave it out.", field="permissions"
         )
