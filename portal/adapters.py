@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from tenants.gate import SIGNED_IN_AT
+from tenants.models.service_account import DOMAIN
 from tenants.services.known_devices import device_of_login
 from tenants.services.sign_in_limits import PasswordLimit, TooManyTriesError
 
@@ -60,6 +61,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if user.is_service:
             raise PermissionDenied
         return super().pre_login(request, user, **options)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        if not email.lower().endswith(f"@{DOMAIN}"):
+            super().send_mail(template_prefix, email, context)
 
     def set_password(self, user: Any, password: str) -> None:
         if user.is_service:
