@@ -101,7 +101,7 @@ class ServiceAccountPage(TokenPage):
     template_name = "pages/service_account.html"
 
     def account(self, account_id: UUID) -> ServiceAccount:
-        rows = service_accounts_for_list(self.user).allowed(self.user, self.permission)
+        rows = service_accounts_for_list(self.user, self.permission)
         found = rows.filter(pk=account_id).first()
         if found is None:
             raise Http404

@@ -36,8 +36,8 @@ class TokenAuthentication(BaseAuthentication):
                 "This token is unknown, expired or revoked. Make a new one on your account page."
             )
         address = request.META.get("REMOTE_ADDR") or None
-        known = token.last_used_at is not None and token.last_used_ip == address
-        if not known or now - token.last_used_at > _LAST_USE_GRAIN:
+        last = token.last_used_at
+        if last is None or now - last > _LAST_USE_GRAIN or token.last_used_ip != address:
             used = ApiToken.objects.filter(pk=token.pk)
             used.update(last_used_at=now, last_used_ip=address)
         return token.user, token

@@ -71,7 +71,7 @@ class TenantViewSet(GenericViewSet[M]):
         if permission == OWN and held:
             return
         if permission not in held:
-            if request.auth is not None and request.auth.narrow:
+            if isinstance(request.auth, ApiToken) and request.auth.narrow:
                 raise PermissionDenied(
                     f"You may not do this with this token: it is not good for “{permission}”, or "
                     "no role of yours has it where the token is good."

@@ -210,8 +210,7 @@ class ServiceAccountViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Se
     def get_queryset(self) -> "QuerySet[ServiceAccount]":
         if getattr(self, "swagger_fake_view", False):
             return ServiceAccount.objects.none()
-        user = _user(self.request)
-        return service_accounts_for_list(user).allowed(user, self.permission)
+        return service_accounts_for_list(_user(self.request), self.permission)
 
     @extend_schema(
         request=ServiceAccountCreateSerializer, responses={201: ServiceAccountSerializer}

@@ -88,5 +88,10 @@ class ApiToken(models.Model):
         return any(one.permissions is not None or one.tenants is not None for one in parts)
 
     @property
+    def bound(self) -> bool:
+        """Whether it may be good for less, or not for as long, and so speaks for itself alone."""
+        return self.narrow or self.made_with_id is not None
+
+    @property
     def expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()

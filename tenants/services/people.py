@@ -147,7 +147,7 @@ def api_token_create(
         prefix=secret[:10],
         hash=token_hash(secret),
         permissions=chosen,
-        tenants=places and [tenant.pk for tenant in places],
+        tenants=None if places is None else [tenant.id for tenant in places],
         made_by=actor.user,
         made_by_name=actor.name,
         made_with=parent,
@@ -179,8 +179,7 @@ def api_token_revoke(*, token: ApiToken, actor: Actor | None = None) -> int:
     token = ApiToken.objects.select_for_update(of=("self",)).select_related("user").get(pk=token.pk)
     _must_be_own_or_managed(actor, token.user)
     asking = actor.token
-    bound = asking is not None and (asking.narrow or asking.made_with_id is not None)
-    if bound and asking.pk not in (token.pk, token.made_with_id):
+    if asking is not None and asking.bound and asking.pk not in (token.pk, token.made_with_id):
         raise TokenElsewhereError(
             "A token that is good for less than its owner revokes itself and what was made "
             "with it, and no other."

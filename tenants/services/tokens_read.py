@@ -15,7 +15,7 @@ def tokens_reached(user: User, token: ApiToken | None = None) -> "QuerySet[ApiTo
     """One's own tokens, and those of service accounts that one looks after. A token that is good
     for less than its owner reaches, of the owner's, itself and those made with it."""
     own = Q(user=user)
-    if token is not None and (token.narrow or token.made_with_id is not None):
+    if token is not None and token.bound:
         own &= Q(pk=token.pk) | Q(made_with=token.pk)
     accounts = ServiceAccount.objects.allowed(user, "user.manage").order_by()
     rows = ApiToken.objects.listed().filter(own | Q(user__in=accounts.values("user_id")))
@@ -27,11 +27,14 @@ def tokens_of(user: User) -> "QuerySet[ApiToken]":
     return ApiToken.objects.listed().filter(user=user).select_related("user", "made_with")
 
 
-def service_accounts_for_list(viewer: User) -> "QuerySet[ServiceAccount]":
-    """Within the viewer's reach, with `seen_memberships` of their users and `seen_tokens`."""
+def service_accounts_for_list(
+    viewer: User, permission: str = "user.view"
+) -> "QuerySet[ServiceAccount]":
+    """Those on which the viewer holds `permission`, with `seen_memberships` of their users and
+    `seen_tokens`."""
     held = Membership.objects.allowed(viewer, "user.view").select_related("tenant", "role")
     return (
-        ServiceAccount.objects.allowed(viewer, "user.view")
+        ServiceAccount.objects.allowed(viewer, permission)
         .select_related("tenant", "user")
         .prefetch_related(
             Prefetch("user__memberships", held.order_by("created_at"), to_attr="seen_memberships"),

@@ -19,9 +19,9 @@ def test_a_token_for_one_customer_is_made_used_and_revoked(page, portal, fleet):
     page.get_by_test_id("to-tokens").click()
     expect(page.get_by_text("No token yet")).to_be_visible()
     page.get_by_test_id("token-name").fill("nightly report")
-    page.get_by_text("Some things", exact=True).click()
+    page.get_by_test_id("token-may-some").check()
     page.get_by_text("See VMs", exact=True).click()
-    page.get_by_text("At some customers").click()
+    page.get_by_test_id("token-where-some").check()
     page.get_by_role("group", name="Customers").last.get_by_text(fleet.customer.name).click()
     page.get_by_test_id("token-days").select_option("never")
     expect(page.get_by_text("good for whoever finds it")).to_be_visible()
@@ -49,7 +49,7 @@ def test_a_token_for_one_customer_is_made_used_and_revoked(page, portal, fleet):
 def test_a_token_that_says_too_little_is_explained(page, fleet):
     page.goto("/me/tokens/")
     page.get_by_test_id("token-name").fill("x")
-    page.get_by_text("Some things", exact=True).click()
+    page.get_by_test_id("token-may-some").check()
     page.get_by_test_id("token-submit").click()
     expect(page.get_by_text("Tick what the token may do.")).to_be_visible()
     expect(page.get_by_test_id("token-may-some")).to_be_checked()
@@ -84,7 +84,7 @@ def test_a_service_account_is_made_works_and_is_deleted(page, portal, fleet):
 def test_the_page_of_tokens_fits(page, fleet, width):
     page.set_viewport_size({"width": width, "height": 800})
     page.goto("/me/tokens/")
-    page.get_by_text("Some things", exact=True).click()
-    page.get_by_text("At some customers").click()
+    page.get_by_test_id("token-may-some").check()
+    page.get_by_test_id("token-where-some").check()
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= width
