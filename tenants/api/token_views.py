@@ -111,11 +111,17 @@ class TokenCreateSerializer(InputSerializer):
     )
 
 
+class TokenFilter(filters.FilterSet):  # type: ignore[misc]
+    name = filters.CharFilter(lookup_expr="iexact")
+    prefix = filters.CharFilter()
+
+
 class TokenViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[ApiToken]):
     """Your own tokens, and those of service accounts that you look after."""
 
     queryset = ApiToken.objects.all()
     serializer_class = TokenSerializer
+    filterset_class = TokenFilter
     permissions_by_action = {"list": OWN, "retrieve": OWN, "create": OWN, "destroy": OWN}
 
     def get_queryset(self) -> "QuerySet[ApiToken]":
