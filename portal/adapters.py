@@ -7,9 +7,10 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.core.internal.ratelimit import truncate_ip
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
 from tenants.gate import SIGNED_IN_AT
+from tenants.models.service_account import DOMAIN
 from tenants.services.known_devices import device_of_login
 from tenants.services.sign_in_limits import PasswordLimit, TooManyTriesError
 
@@ -54,6 +55,21 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if not url or not url.startswith("/") or not url.isprintable() or "\\" in url:
             return False
         return not url.startswith("//")
+
+    def pre_login(self, request: Any, user: Any, **options: Any) -> Any:
+        """Whatever brought it here: a service account gets no session."""
+        if user.is_service:
+            raise PermissionDenied
+        return super().pre_login(request, user, **options)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        if not email.lower().endswith(f"@{DOMAIN}"):
+            super().send_mail(template_prefix, email, context)
+
+    def set_password(self, user: Any, password: str) -> None:
+        if user.is_service:
+            raise PermissionDenied
+        super().set_password(user, password)
 
     def reauthenticate(self, user: Any, password: str) -> bool:
         found = self.authenticate(context.request, email=user.email, password=password)

@@ -27,6 +27,8 @@ _SECTIONS = {
     "job": "activity",
     "person": "people",
     "person-leave": "people",
+    "service-account": "service-accounts",
+    "service-account-new": "service-accounts",
     "invitation-new": "invitations",
     "invitation-renew": "invitations",
     "audit-event": "audit",
@@ -40,6 +42,7 @@ _SECTIONS = {
 # Name of the page, words, icon, and the permission that shows it.
 _ADMINISTRATION = (
     ("people", "People", "users", "user.view"),
+    ("service-accounts", "Service accounts", "settings", "user.view"),
     ("roles", "Roles", "shield-check", "user.view"),
     ("invitations", "Invitations", "mail", "user.view"),
     ("approvals", "Approvals", "circle-check", "consent.manage"),

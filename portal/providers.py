@@ -12,6 +12,7 @@ from django.shortcuts import redirect
 from portal.oidc import OidcProvider
 from tenants.actor import Actor
 from tenants.models import IdentityProvider, Membership, User
+from tenants.models.service_account import DOMAIN
 from tenants.scope import sign_in_scope, system_scope
 from tenants.sealing import unseal
 from tenants.services.audit import audit_record
@@ -110,6 +111,8 @@ def _account_for(
 ) -> User | None:
     with sign_in_scope():
         found = User.objects.filter(email__iexact=email).first()
+        if email_domain(email) == DOMAIN:
+            raise _refused(request, "A service account works by its tokens, and signs in nowhere.")
         if found is not None:
             # One link with each provider: another subject with the same address is another
             # person, who got the address of one who left.

@@ -13,7 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from tenants.api.authentication import TokenAuthentication
 from tenants.gate import gate_closed
-from tenants.models import Tenant, User
+from tenants.models import ApiToken, Tenant, User
 from tenants.scope import NOTHING, scope_of, sign_in_scope
 
 
@@ -34,19 +34,20 @@ def _may(authorization: str, cookies: str) -> bool:
     request = HttpRequest()
     request.META["HTTP_AUTHORIZATION"] = authorization
     with sign_in_scope():
-        user = _by_token(request) or _by_session(request, cookies)
+        token = _by_token(request)
+        user = token.user if token else _by_session(request, cookies)
         # Lazy no more.
         known = user.is_authenticated
-    with scope_of(user) if known else NOTHING:
+    with scope_of(user, token) if known else NOTHING:
         return Tenant.objects.allowed(user, "image.manage").exists()
 
 
-def _by_token(request: Any) -> User | None:
+def _by_token(request: Any) -> ApiToken | None:
     try:
         found = TokenAuthentication().authenticate(request)
     except AuthenticationFailed:
         return None
-    return found[0] if found else None
+    return found[1] if found else None
 
 
 def _by_session(request: HttpRequest, cookies: str) -> User | AnonymousUser:

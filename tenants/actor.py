@@ -26,14 +26,16 @@ class Actor:
 
     @property
     def name(self) -> str:
-        return self.user.email if self.user else "Basalt"
+        if self.user is None:
+            return "Basalt"
+        return self.user.name if self.user.is_service else self.user.email
 
     @property
     def kind(self) -> str:
         """One of AuditEvent.ActorKind."""
         if self.user is None:
             return AuditEvent.ActorKind.SYSTEM
-        if getattr(self.user, "is_service", False):
+        if self.user.is_service:
             return AuditEvent.ActorKind.SERVICE
         return AuditEvent.ActorKind.TOKEN if self.token else AuditEvent.ActorKind.PERSON
 

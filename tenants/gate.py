@@ -44,6 +44,9 @@ class Closed:
 
 def gate_closed(user: User, session: Mapping[str, Any]) -> Closed | None:
     """What keeps this person, in this session, from working. None: nothing does."""
+    if user.is_service:
+        # However it came to a session.
+        return Closed(Reason.METHOD, "A service account works by its tokens, and signs in nowhere.")
     rules = sign_in_rules(user)
     if rules.session_length is not None:
         began = session.get(SIGNED_IN_AT, 0.0)

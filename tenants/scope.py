@@ -4,6 +4,7 @@ Work begins with `NOTHING`: it sees no tenant's rows and writes none. A request,
 or a command enters a scope, and tenants/database sets it for each of its transactions.
 
     with scope_of(user): ...                   # what this person may see
+    with scope_of(user, token): ...            # and what the token leaves of it
     with tenant_scope([tenant.id]): ...        # one tenant's own work, such as its hosts'
     with system_scope("why"): ...              # everything: say why
     with sign_in_scope(): ...                  # accounts alone: who is at the door?
@@ -23,8 +24,8 @@ from uuid import UUID
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
-    from tenants.models import User
-    from tenants.models.holdings import Holdings
+    from tenants.models import ApiToken, User
+    from tenants.models.holdings import Holdings, Limit
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Scope(ContextDecorator):
     """Of the set of `tenants`, where the database knows it by one (see TenantSet)."""
     holdings: "Holdings | None" = field(default=None, repr=False)
     """What gives and takes access to `person`, as it was when the scope was made."""
+    limits: "tuple[Limit, ...]" = field(default=(), repr=False)
+    """What the token of the API that `person` works with leaves of it."""
     settings: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,7 @@ class Scope(ContextDecorator):
             person=self.person,
             reason=self.reason,
             holdings=self.holdings,
+            limits=self.limits,
         )
 
 
@@ -101,6 +105,15 @@ def enter(scope: Scope) -> None:
     _entered.set((*_entered.get()[:-1], scope))
 
 
+def limits_on(person: UUID) -> "tuple[Limit, ...]":
+    """What narrows this person here: the limits of the token that the work at hand came with, in
+    whatever scopes it has been wrapped since."""
+    for scope in reversed(_entered.get()):
+        if scope.limits and scope.person == person:
+            return scope.limits
+    return ()
+
+
 def system_scope(reason: str) -> Scope:
     """Everything, of all tenants. For the portal's own work; `reason` says to readers why."""
     if not reason:
@@ -114,12 +127,12 @@ def sign_in_scope() -> Scope:
     return Scope(kind="sign-in")
 
 
-def scope_of(user: "User | AnonymousUser") -> Scope:
-    """What this person may see at all, by `reach_tenants`. Nothing for who is not signed in, or
-    whose account is closed. One query or two."""
+def scope_of(user: "User | AnonymousUser", token: "ApiToken | None" = None) -> Scope:
+    """What this person may see at all, by `reach_tenants`; with a token of the API, what it leaves
+    of that. Nothing for who is not signed in, or whose account is closed. One query or two."""
     from tenants.services.scopes import person_scope
 
-    return person_scope(user)
+    return person_scope(user, token)
 
 
 def tenant_scope(tenant_ids: Iterable[UUID]) -> Scope:

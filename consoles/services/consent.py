@@ -197,7 +197,8 @@ def house_check(actor: Actor, tenant: Tenant) -> None:
 def approvers(tenant: Tenant) -> "QuerySet[User]":
     """Who can decide for this customer."""
     held = _held_in_the_house(tenant, MANAGE)
-    return User.objects.filter(id__in=held.order_by().values("user_id"), is_active=True)
+    people = User.objects.filter(is_active=True, is_service=False)
+    return people.filter(id__in=held.order_by().values("user_id"))
 
 
 def _of_the_house(user: User, tenant: Tenant, permission: str) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import uuid
 from datetime import timedelta
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from consoles.services.consent import ConsentNeededError, consent_check
 from hypervisors.services.jobs import host_must_be_online
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, RuleError
-from tenants.models import User
+from tenants.models import ApiToken, User
 from tenants.scope import scope_of, system_scope
 from tenants.services.audit import audit_record
 from vms.models import Power, VirtualMachine
@@ -101,10 +102,11 @@ def console_ticket_redeem(*, user: User | AnonymousUser | None, secret: str) -> 
         )
         if user is not None and user.is_authenticated:
             tickets = tickets.filter(user=user)
-        ticket = tickets.select_related("user").first()
-    if ticket is None:
-        raise _ticket_invalid()
-    with scope_of(ticket.user):
+        ticket = tickets.select_related("user", "token__made_with").first()
+        if ticket is None or not token_is_good(ticket.token_id):
+            raise _ticket_invalid()
+        whose = scope_of(ticket.user, ticket.token)
+    with whose:
         vms = VirtualMachine.objects.allowed(ticket.user, PERMISSION)
         vm = vms.select_related("hypervisor", "tenant").filter(pk=ticket.vm_id).first()
         if vm is not None and not console_may_be_open(ticket.user, vm):
@@ -143,6 +145,11 @@ def console_may_be_open(user: User, vm: VirtualMachine) -> bool:
     except ConsentNeededError:
         return False
     return True
+
+
+def token_is_good(token_id: uuid.UUID | None) -> bool:
+    """Whether the API token that a ticket was made with still opens anything; True without one."""
+    return token_id is None or ApiToken.objects.good().filter(pk=token_id).exists()
 
 
 def _ticket_invalid() -> TicketInvalidError:

@@ -2,12 +2,10 @@
 
 import uuid
 
-from django.db.models import Q
 from django.utils import timezone
 
 from consoles.models import ConsoleTicket
-from consoles.services.tickets import PERMISSION, console_may_be_open
-from tenants.models import ApiToken
+from consoles.services.tickets import PERMISSION, console_may_be_open, token_is_good
 from tenants.scope import scope_of, system_scope
 from vms.models import VirtualMachine
 
@@ -17,21 +15,15 @@ def console_still_allowed(ticket_id: uuid.UUID) -> bool:
     anew each time: the person, what they reach, the token it was opened with, and the customer's
     consent."""
     with system_scope("an open console is looked at, whatever its person has lost"):
-        ticket = ConsoleTicket.objects.select_related("user").filter(pk=ticket_id).first()
-        if ticket is None or not ticket.user.is_active or not _token_is_good(ticket):
+        tickets = ConsoleTicket.objects.select_related("user", "token__made_with")
+        ticket = tickets.filter(pk=ticket_id).first()
+        if ticket is None or not ticket.user.is_active or not token_is_good(ticket.token_id):
             return False
-    with scope_of(ticket.user):
+        whose = scope_of(ticket.user, ticket.token)
+    with whose:
         vms = VirtualMachine.objects.allowed(ticket.user, PERMISSION).select_related("tenant")
         vm = vms.filter(pk=ticket.vm_id).first()
         if vm is None or not console_may_be_open(ticket.user, vm):
             return False
         ConsoleTicket.objects.filter(pk=ticket_id).update(seen_at=timezone.now())
     return True
-
-
-def _token_is_good(ticket: ConsoleTicket) -> bool:
-    if ticket.token_id is None:
-        return True
-    now = timezone.now()
-    tokens = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
-    return tokens.filter(pk=ticket.token_id).exists()

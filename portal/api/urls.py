@@ -23,6 +23,7 @@ from tenants.api.sign_in_views import (
     SignInViewSet,
     TenantProviderViewSet,
 )
+from tenants.api.token_views import ServiceAccountViewSet, TokenViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
@@ -42,6 +43,8 @@ router.register("vms", VmViewSet, basename="api-vm")
 router.register("jobs", JobViewSet, basename="api-job")
 router.register("people", PersonViewSet, basename="api-person")
 router.register("invitations", InvitationViewSet, basename="api-invitation")
+router.register("tokens", TokenViewSet, basename="api-token")
+router.register("service-accounts", ServiceAccountViewSet, basename="api-service-account")
 router.register("consents", ConsentViewSet, basename="api-consent")
 router.register("audit", AuditViewSet, basename="api-audit")
 

@@ -1,17 +1,15 @@
-"""One's own account: name, time zone, and tokens for the API."""
+"""One's own account: name, time zone and SSH keys."""
 
-from datetime import timedelta
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 
 from portal.views.base import SIGNED_IN, PageView
-from portal.views.forms.account import ProfileForm, TokenForm
+from portal.views.forms.account import ProfileForm
 from tenants.models import AccessRule, ApiToken, Membership
-from tenants.services.people import api_token_create, api_token_revoke, user_change
+from tenants.services.people import user_change
 
 
 class AccountPage(PageView):
@@ -30,13 +28,11 @@ class AccountPage(PageView):
                         "ssh_keys": "\n".join(person.ssh_keys),
                     }
                 ),
-                "token_form": TokenForm(),
-                "tokens": ApiToken.objects.filter(user=person, revoked_at=None),
+                "tokens": ApiToken.objects.good().filter(user=person).count(),
                 "memberships": Membership.objects.current()
                 .filter(user=person)
                 .select_related("tenant", "role"),
                 "grants": AccessRule.objects.grants(person).select_related("role", "site", "vm"),
-                "now": timezone.now(),
                 **context,
             },
             status=status,
@@ -59,39 +55,4 @@ class AccountView(AccountPage):
             return "Your account is changed."
 
         self.attempt(change)
-        return redirect("account")
-
-
-class TokenCreateView(AccountPage):
-    """Makes a token, and shows its secret in the answer: once."""
-
-    permission = SIGNED_IN
-
-    def post(self, request: HttpRequest) -> HttpResponse:
-        form = TokenForm(request.POST)
-        if not form.is_valid():
-            return self.account_page(token_form=form, status=422)
-        days = form.cleaned_data["days"]
-        _, secret = api_token_create(
-            actor=self.actor,
-            user=self.user,
-            name=form.cleaned_data["name"],
-            expires_at=timezone.now() + timedelta(days=int(days)) if days else None,
-        )
-        return self.account_page(secret=secret)
-
-
-class TokenRevokeView(AccountPage):
-    permission = SIGNED_IN
-
-    def post(self, request: HttpRequest, token_id: str) -> HttpResponse:
-        token = ApiToken.objects.filter(user=self.user, id=token_id).first()
-        if token is None:
-            raise Http404
-
-        def revoke() -> str:
-            api_token_revoke(actor=self.actor, token=token)
-            return f"The token “{token.name}” opens nothing any more."
-
-        self.attempt(revoke)
         return redirect("account")

@@ -30,10 +30,12 @@ from tenants.models import (
     AuditEvent,
     AuditVerification,
     DeletedTenant,
+    ServiceAccount,
     Site,
     Tenant,
     User,
 )
+from tenants.scope import system_scope
 from tenants.services.audit import list_exported
 from vms.models import VirtualMachine
 
@@ -259,6 +261,7 @@ class AuditEventView(PageView):
                 "kind": kind_words(event.object_kind),
                 "values": _side_by_side(event),
                 "link": link,
+                "service": self._service(event),
                 "hash": bytes(link.hash).hex() if link else "",
                 "thing": self._thing(event),
                 "gone": DeletedTenant.objects.filter(id=event.tenant_id).first()
@@ -269,6 +272,13 @@ class AuditEventView(PageView):
                 .first(),
             }
         )
+
+    def _service(self, event: AuditEvent) -> ServiceAccount | None:
+        """The service account that did it, if it is there yet: who made it is for every reader."""
+        if event.actor_kind != AuditEvent.ActorKind.SERVICE:
+            return None
+        with system_scope("who reads what an account did may know who answers for it"):
+            return ServiceAccount.objects.filter(user=event.actor_id).first()
 
     def _thing(self, event: AuditEvent) -> Any:
         """Where the thing's own page is, if it is there yet and may be seen."""

@@ -16,8 +16,10 @@ from portal.views.people_filters import PeopleFilters
 from portal.views.people_tables import PeopleTable, has_ended, membership_words
 from portal.views.states import person_look
 from tenants.models import AuditEvent, Invitation, User
+from tenants.services.comparing import managed_by
 from tenants.services.leaving import leaving_preview, person_leave
 from tenants.services.people_read import people_for_list, second_factors
+from tenants.services.tokens_read import token_words, tokens_of
 
 _EVENTS_SHOWN = 10
 
@@ -95,9 +97,14 @@ class PersonView(PersonPage):
                     (membership_words(one), has_ended(one))
                     for one in person.seen_grants  # type: ignore[attr-defined]
                 ],
+                "token_list": token_words(tokens_of(person)) if self._manages(person) else [],
                 "may_end": bool(leaving.memberships or leaving.grants),
             }
         )
+
+    def _manages(self, person: User) -> bool:
+        # Else what a token is called would tell of customers that are none of the viewer's.
+        return person.pk != self.user.pk and managed_by(person, self.user)
 
 
 class PersonLeaveView(PersonPage):

@@ -22,7 +22,9 @@ from portal.views import (
     saved_views,
     search,
     see_as,
+    service_accounts,
     sites,
+    tokens,
     vm,
     vm_create,
     vms,
@@ -47,6 +49,7 @@ register_converter(PowerAction, "power")
 _VM = "c/<slug:customer>/vms/<slug:name>/"
 _HOST = "c/<slug:customer>/hosts/<slug:name>/"
 _PERSON = "people/<uuid:user_id>/"
+_SERVICE = "service-accounts/<uuid:account_id>/"
 _SITE = "c/<slug:customer>/sites/<slug:site>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -178,8 +181,54 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="view-delete",
     ),
     path("me/", account.AccountView.as_view(), name="account"),
-    path("me/tokens/", account.TokenCreateView.as_view(), name="token-new"),
+    path("me/tokens/", tokens.TokensView.as_view(), name="tokens"),
     path(
-        "me/tokens/<uuid:token_id>/revoke/", account.TokenRevokeView.as_view(), name="token-revoke"
+        "me/tokens/<uuid:token_id>/revoke/", tokens.TokenRevokeView.as_view(), name="token-revoke"
+    ),
+    path(
+        "people/<uuid:person_id>/tokens/<uuid:token_id>/revoke/",
+        tokens.PersonTokenRevokeView.as_view(),
+        name="person-token-revoke",
+    ),
+    path(
+        "service-accounts/",
+        service_accounts.ServiceAccountsView.as_view(),
+        name="service-accounts",
+    ),
+    path(
+        "service-accounts/new/",
+        service_accounts.ServiceAccountCreateView.as_view(),
+        name="service-account-new",
+    ),
+    path(_SERVICE, service_accounts.ServiceAccountView.as_view(), name="service-account"),
+    path(
+        f"{_SERVICE}change/",
+        service_accounts.ServiceAccountChangeView.as_view(),
+        name="service-account-change",
+    ),
+    path(
+        f"{_SERVICE}close/",
+        service_accounts.ServiceAccountCloseView.as_view(),
+        name="service-account-close",
+    ),
+    path(
+        f"{_SERVICE}open/",
+        service_accounts.ServiceAccountOpenView.as_view(),
+        name="service-account-open",
+    ),
+    path(
+        f"{_SERVICE}delete/",
+        service_accounts.ServiceAccountDeleteView.as_view(),
+        name="service-account-delete",
+    ),
+    path(
+        f"{_SERVICE}tokens/",
+        service_accounts.ServiceAccountTokenView.as_view(),
+        name="service-account-token",
+    ),
+    path(
+        f"{_SERVICE}tokens/<uuid:token_id>/revoke/",
+        service_accounts.ServiceAccountTokenRevokeView.as_view(),
+        name="service-account-token-revoke",
     ),
 ]

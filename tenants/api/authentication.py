@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import logout
-from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -27,21 +26,20 @@ class TokenAuthentication(BaseAuthentication):
             return None
         now = timezone.now()
         token = (
-            ApiToken.objects.select_related("user")
-            .filter(
-                Q(expires_at=None) | Q(expires_at__gt=now),
-                hash=token_hash(secret.strip()),
-                revoked_at=None,
-                user__is_active=True,
-            )
+            ApiToken.objects.good()
+            .select_related("user", "made_with")
+            .filter(hash=token_hash(secret.strip()))
             .first()
         )
         if token is None:
             raise AuthenticationFailed(
                 "This token is unknown, expired or revoked. Make a new one on your account page."
             )
-        if token.last_used_at is None or now - token.last_used_at > _LAST_USE_GRAIN:
-            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+        address = request.META.get("REMOTE_ADDR") or None
+        last = token.last_used_at
+        if last is None or now - last > _LAST_USE_GRAIN or token.last_used_ip != address:
+            used = ApiToken.objects.filter(pk=token.pk)
+            used.update(last_used_at=now, last_used_ip=address)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002

@@ -13,8 +13,11 @@ from rest_framework.viewsets import GenericViewSet
 
 from tenants.actor import Actor
 from tenants.middleware import READING, actor_for
-from tenants.models import Membership, User
+from tenants.models import ApiToken, Membership, User
 from tenants.scope import current, enter, scope_of, sign_in_scope
+
+OWN = "own"
+"""In place of a permission, on actions about nothing but one's own."""
 
 M = TypeVar("M", bound=Model)
 
@@ -43,8 +46,11 @@ class TenantViewSet(GenericViewSet[M]):
         """From here on the second wall is that of the person, however they were recognised."""
         with sign_in_scope():
             super().perform_authentication(request)
-            user = request.user
-        if current().person != user.pk:
+            user, token = request.user, request.auth
+        if isinstance(token, ApiToken):
+            # Even where a browser is signed in as the same person: the token may be narrower.
+            enter(scope_of(user, token))
+        elif current().person != user.pk:
             enter(scope_of(user))
 
     def get_queryset(self) -> QuerySet[M]:
@@ -61,7 +67,15 @@ class TenantViewSet(GenericViewSet[M]):
         permission = self.permission
         # Whoever holds the permission nowhere is told so; elsewhere the scope decides.
         user = cast(User, self.request.user)
-        if permission not in Membership.objects.permissions_of(user):
+        held = Membership.objects.permissions_of(user)
+        if permission == OWN and held:
+            return
+        if permission not in held:
+            if isinstance(request.auth, ApiToken) and request.auth.narrow:
+                raise PermissionDenied(
+                    f"You may not do this with this token: it is not good for “{permission}”, or "
+                    "no role of yours has it where the token is good."
+                )
             raise PermissionDenied(f"You may not do this: no role of yours has “{permission}”.")
 
     def checked(self, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:

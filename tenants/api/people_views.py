@@ -167,7 +167,7 @@ class InvitationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Invita
         invitation, secret = invitation_create(
             actor=self.actor,
             tenant=data["tenant"],
-            role=_role_named(user, data["tenant"], data["role"]),
+            role=role_named(user, data["tenant"], data["role"]),
             email=data["email"],
             life=timedelta(days=data["days"]),
             membership_expires_at=data["membership_expires_at"],
@@ -195,7 +195,7 @@ class InvitationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Invita
         return Response(shown, status=status)
 
 
-def _role_named(user: User, tenant: Tenant, wanted: str) -> Role:
+def role_named(user: User, tenant: Tenant, wanted: str) -> Role:
     """Raises InvalidInputError alike for no such role, and for one beyond the person's own."""
     roles = roles_for(user, tenant)
     try:

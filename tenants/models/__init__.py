@@ -15,6 +15,7 @@ from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
+from tenants.models.service_account import ServiceAccount
 from tenants.models.sign_in import (
     IdentityProvider,
     IdentityProviderDomain,
@@ -46,6 +47,7 @@ __all__ = [
     "MfaFor",
     "Role",
     "SavedView",
+    "ServiceAccount",
     "SignInMethod",
     "SignInPolicy",
     "Site",

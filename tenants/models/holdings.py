@@ -3,10 +3,14 @@
 `.allowed` asks for it at every turn, and a page asks for `.allowed` a dozen times. So a person's
 scope brings it along (tenants/services/scopes.py): queries then hold a few ids, and PostgreSQL
 need not plan the same subqueries over and over.
+
+It is also the one place where a token of the API is narrower than its owner: what is read here is
+narrowed at once, so whatever asks what the person may do gets the narrower answer. See
+docs/decisions/0011.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -14,8 +18,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import F, UUIDField, Value
 from django.db.models.functions import Cast
 
+from tenants.models.api_token import ApiToken
+from tenants.models.tenant import Tenant
 from tenants.models.user import User
-from tenants.scope import current
+from tenants.scope import current, limits_on
 
 _NO_ID = Cast(Value(None), UUIDField())
 
@@ -38,6 +44,33 @@ class Held:
     def whole(self) -> bool:
         """Whether it is about a tenant with all that is below."""
         return self.site_id is None and self.vm_id is None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a token leaves of what its owner holds. None leaves all of it."""
+
+    permissions: frozenset[str] | None = None
+    lines: frozenset[tuple[UUID, ...]] | None = None
+    """Of each tenant that it is good for, with all that is below: the tenant and those above it,
+    as the tree is now."""
+
+    def narrowed(self, held: Held) -> Iterator[Held]:
+        """What is left of one membership, grant or denial: nothing, itself, or its part on each
+        tenant of the limit. A denial stays as it is: it takes no less for a token."""
+        if held.permissions is None:
+            yield held
+            return
+        if self.permissions is not None:
+            held = replace(held, permissions=held.permissions & self.permissions)
+            if not held.permissions:
+                return
+        if self.lines is None or any(line[0] in held.line for line in self.lines):
+            yield held
+        elif held.whole:
+            for line in sorted(self.lines):
+                if held.tenant_id in line:
+                    yield replace(held, line=line)
 
 
 @dataclass(frozen=True)
@@ -126,8 +159,9 @@ def holdings_of(user: User | AnonymousUser) -> Holdings:
     return holdings_load(user)
 
 
-def holdings_load(user: User) -> Holdings:
-    """The same as the database has it. One query."""
+def holdings_load(user: User, limits: "tuple[Limit, ...] | None" = None) -> Holdings:
+    """The same as the database has it, less what these limits take, or else those of the token
+    that the work at hand came with. One query; two for a service account."""
     from tenants.models.access_rule import AccessRule
     from tenants.models.membership import Membership
 
@@ -144,7 +178,48 @@ def holdings_load(user: User) -> Holdings:
         .values_list(*above, F("site_id"), F("vm_id"), "role__permissions")
     )
     found: Any = members.union(rules, all=True)
-    return Holdings(user.pk, tuple(_held(*row) for row in found))
+    held = [_held(*row) for row in found]
+    if limits is None:
+        limits = limits_on(user.pk)
+    if user.is_service:
+        limits = (*limits, _home_of_service(user))
+    for limit in limits:
+        held = [left for one in held for left in limit.narrowed(one)]
+    return Holdings(user.pk, tuple(held))
+
+
+def limits_of_token(token: ApiToken) -> tuple[Limit, ...]:
+    """Those of the token, and of the one that it was made with. One query where either names
+    tenants. One that is gone leaves nothing."""
+    tokens = [token] if token.made_with is None else [token, token.made_with]
+    tokens = [one for one in tokens if one.permissions is not None or one.tenants is not None]
+    lines = _lines({tenant for one in tokens for tenant in one.tenants or ()})
+    return tuple(
+        Limit(
+            permissions=None if one.permissions is None else frozenset(one.permissions),
+            lines=None
+            if one.tenants is None
+            else frozenset(lines[tenant] for tenant in one.tenants if tenant in lines),
+        )
+        for one in tokens
+    )
+
+
+def _home_of_service(user: User) -> Limit:
+    """A service account works in its own tenant, wherever that has moved."""
+    from tenants.models.service_account import ServiceAccount
+
+    homes = ServiceAccount.objects.filter(user=user).order_by()
+    return Limit(lines=frozenset(_lines(homes.values_list("tenant_id", flat=True)).values()))
+
+
+def _lines(tenant_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, ...]]:
+    wanted = list(tenant_ids)
+    if not wanted:
+        return {}
+    rows = Tenant.objects.filter(id__in=wanted).order_by()
+    found = rows.values_list("id", "parent_id", "parent__parent_id")
+    return {row[0]: tuple(one for one in row if one is not None) for row in found}
 
 
 def _held(*row: Any) -> Held:

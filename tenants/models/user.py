@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -14,14 +14,16 @@ from django.utils import timezone
 class UserQuerySet(models.QuerySet["User"]):
     def allowed(self, user: "User | AnonymousUser", permission: str) -> Self:
         """People who have, or had, a membership of a tenant on which `user` holds `permission`, or
-        were given a single site or VM of one. What they have elsewhere is another matter: ask for
-        that by the same permission."""
+        were given a single site or VM of one; and its service accounts. What they have elsewhere
+        is another matter: ask for that by the same permission."""
         from tenants.models.access_rule import AccessRule
         from tenants.models.membership import Membership
+        from tenants.models.service_account import ServiceAccount
 
         member = Membership.objects.allowed(user, permission).filter(user=OuterRef("pk"))
         given = AccessRule.objects.allowed(user, permission).filter(user=OuterRef("pk"))
-        return self.filter(Exists(member) | Exists(given))
+        service = ServiceAccount.objects.allowed(user, permission).filter(user=OuterRef("pk"))
+        return self.filter(Exists(member) | Exists(given) | Exists(service))
 
 
 class UserManager(BaseUserManager["User"]):
@@ -53,6 +55,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     ssh_keys: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True)
     """Public keys that the form for a new VM begins with."""
     is_active = models.BooleanField(default=True)
+    is_service = models.BooleanField(default=False, editable=False)
+    """A service account (see ServiceAccount): it has tokens, and no way to sign in."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -62,7 +66,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_once")]
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="user_email_once"),
+            models.CheckConstraint(
+                name="user_service_has_no_password",
+                # As Django writes one that nothing matches.
+                condition=Q(is_service=False) | Q(password__startswith="!"),  # noqa: S106
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.email

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tenants.actor import Actor
-from tenants.models import AuditEvent, Membership, Tenant, User
+from tenants.models import AuditEvent, Membership, ServiceAccount, Tenant, User
 from tenants.redaction import redacted, redacted_text
 from tenants.scope import system_scope
 
@@ -90,6 +90,10 @@ def list_exported(
 def home_of(person: User | None) -> Tenant | None:
     """The tenant that answers for a person: the highest they are a member of. For nobody, and
     for who is a member nowhere: the MSP, where the portal has one. One query."""
+    if person is not None and person.is_service:
+        account = ServiceAccount.objects.select_related("tenant").filter(user=person).first()
+        if account is not None:
+            return account.tenant
     if person is not None:
         memberships = Membership.objects.filter(user=person).select_related("tenant__parent")
         held = [membership.tenant for membership in memberships]

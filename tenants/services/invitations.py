@@ -16,6 +16,7 @@ from django.utils import timezone
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError, RuleError
 from tenants.models import Invitation, Membership, Role, Tenant, User
+from tenants.models.service_account import DOMAIN
 from tenants.scope import sign_in_scope, system_scope, tenant_scope
 from tenants.services.audit import audit_record
 from tenants.services.limits import limit_use
@@ -83,6 +84,8 @@ def invitation_create(
         raise InvalidInputError("An invitation is good for 30 days at most.", field="days")
     if membership_expires_at is not None and membership_expires_at <= now:
         raise InvalidInputError("This day is over. Choose one to come.", field="until")
+    if email.endswith(f"@{DOMAIN}"):
+        raise InvalidInputError("No mail goes to a service account.", field="email")
     _must_be_givable(actor, tenant, role)
     # Seen with the eyes of the inviter, who sees the members of this tenant in any case.
     held = Membership.objects.current().filter(tenant=tenant, role=role, user__email__iexact=email)

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError, RuleError
-from tenants.models import AccessRule, Membership, Role, Site, Tenant, User
+from tenants.models import AccessRule, Membership, Role, ServiceAccount, Site, Tenant, User
 from tenants.models.tenant import at_or_below
 from tenants.scope import system_scope
 from tenants.services.audit import audit_record
@@ -25,6 +25,12 @@ from tenants.services.authority import (
     check_not_own,
 )
 from tenants.services.owners import owners_must_remain
+
+
+class ServiceElsewhereError(RuleError):
+    """A service account of another tenant."""
+
+    code = "service_elsewhere"
 
 
 class RoleElsewhereError(RuleError):
@@ -42,17 +48,24 @@ def membership_add(
     Raises OwnAccessError, SurplusPermissionsError, RoleElsewhereError, NameTakenError,
     InvalidInputError.
     """
+    membership = membership_make(
+        actor=actor, user=user, tenant=tenant, role=role, expires_at=expires_at
+    )
+    _record(actor, tenant, user, "membership.create", after=_values(membership))
+    return membership
+
+
+def membership_make(
+    *, actor: Actor, user: User, tenant: Tenant, role: Role, expires_at: datetime | None = None
+) -> Membership:
+    """The same without its event: for what makes an account and gives it a role at once."""
     _check_giving(actor, user, tenant, role, expires_at)
     same = Membership.objects.select_for_update().filter(user=user, tenant=tenant, role=role)
     if same.current().exists():
         raise NameTakenError(f"{user} is {role.name} of {tenant} already.", field="role")
     with _nothing_that_is_denied_to(actor, user, tenant):
         same.delete()
-        membership = Membership.objects.create(
-            user=user, tenant=tenant, role=role, expires_at=expires_at
-        )
-    _record(actor, tenant, user, "membership.create", after=_values(membership))
-    return membership
+        return Membership.objects.create(user=user, tenant=tenant, role=role, expires_at=expires_at)
 
 
 @transaction.atomic
@@ -155,6 +168,8 @@ def _check_giving(
     check_not_own(actor, user)
     _check_end(expires_at)
     tenant = thing if isinstance(thing, Tenant) else thing.tenant
+    if user.is_service:
+        _check_home(user, tenant)
     if not Role.objects.usable_on(tenant).filter(pk=role.pk).exists():
         raise RoleElsewhereError(
             f"{role.name} is not a role of {tenant}. Choose one that is.", field="role"
@@ -162,6 +177,18 @@ def _check_giving(
     if actor.user is not None:
         check_may_give(actor, thing, {"user.manage"})
         check_may_give(actor, thing, role.permissions, field="role")
+
+
+def _check_home(user: User, tenant: Tenant) -> None:
+    """A service account works in its own tenant and below. Raises ServiceElsewhereError."""
+    with system_scope("a service account's tenant may be above whoever gives it a role"):
+        home = ServiceAccount.objects.select_related("tenant").get(user=user)
+        inside = home.tenant_id in tenant.line()
+    if not inside:
+        raise ServiceElsewhereError(
+            f"The service account {user} works for another tenant, not for {tenant}. Make one "
+            f"for {tenant}."
+        )
 
 
 def _check_end(expires_at: datetime | None) -> None:

@@ -39,6 +39,7 @@ def owners_must_remain(ending: Collection[UUID]) -> None:
                 role__slug=OWNER,
                 role__tenant=None,
                 user__is_active=True,
+                user__is_service=False,
                 expires_at=None,
             )
             if not left.exclude(id__in=ending).exists():

@@ -35,6 +35,8 @@ def people_for_list(viewer: User, permission: str = "user.view") -> "QuerySet[Us
     used = ApiToken.objects.filter(user=OuterRef("pk")).order_by().values("user")
     return (
         User.objects.allowed(viewer, permission)
+        # Those are on a page of their own (tenants/services/tokens_read.py).
+        .filter(is_service=False)
         .annotate(
             is_here=Exists(seen.current().filter(user__is_active=True))
             | Exists(given.current().filter(user__is_active=True)),

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from tenants.models import AccessRule, Membership, Tenant, User
+from tenants.models import AccessRule, Membership, ServiceAccount, Tenant, User
 from tenants.models.holdings import Holdings, holdings_load
 from tenants.models.tenant import at_or_below
 from tenants.scope import system_scope
@@ -35,7 +35,10 @@ def people_of(viewer: User, permission: str) -> QuerySet[User]:
     `permission`, and the viewer."""
     members = Membership.objects.allowed(viewer, permission).order_by().values("user_id")
     ruled = AccessRule.objects.allowed(viewer, permission).order_by().values("user_id")
-    return User.objects.filter(Q(id__in=members) | Q(id__in=ruled) | Q(id=viewer.pk))
+    services = ServiceAccount.objects.allowed(viewer, permission).order_by().values("user_id")
+    return User.objects.filter(
+        Q(id__in=members) | Q(id__in=ruled) | Q(id__in=services) | Q(id=viewer.pk)
+    )
 
 
 # ------------------------------------------------------------------ why

@@ -9,9 +9,9 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import Subquery
 from django.utils import timezone
 
-from tenants.models import Tenant, TenantSet, User
-from tenants.models.holdings import Holdings, holdings_load
-from tenants.scope import NOTHING, Scope, system_scope
+from tenants.models import ApiToken, Tenant, TenantSet, User
+from tenants.models.holdings import Holdings, Limit, holdings_load, limits_of_token
+from tenants.scope import NOTHING, Scope, limits_on, system_scope
 from tenants.services.reach import reach_tenants
 
 MOST_BY_THEMSELVES = 16
@@ -21,13 +21,16 @@ _NAMES = UUID("6ec2f0e5-3b5e-4f0c-9a53-0f3d5a0b7c11")
 _REACH = system_scope("what a scope holds is found out before there is one")
 
 
-def person_scope(user: User | AnonymousUser) -> Scope:
-    """What this person may see at all. Three queries."""
+def person_scope(user: User | AnonymousUser, token: ApiToken | None = None) -> Scope:
+    """What this person may see at all, or with this token. Three queries, and one more for a
+    token that names tenants. Without a token, one that the work at hand came with goes on."""
     if not isinstance(user, User) or not user.is_active:
         return NOTHING
     with _REACH:
-        holdings = holdings_load(user)
-        return _scope(reach_tenants(user, holdings), person=user.pk, holdings=holdings)
+        limits = limits_on(user.pk) if token is None else limits_of_token(token)
+        holdings = holdings_load(user, limits)
+        reached = reach_tenants(user, holdings)
+        return _scope(reached, person=user.pk, holdings=holdings, limits=limits)
 
 
 def tenants_scope(tenant_ids: Iterable[UUID]) -> Scope:
@@ -42,7 +45,11 @@ def tenant_sets_sweep() -> int:
 
 
 def _scope(
-    tenant_ids: Iterable[UUID], *, person: UUID | None, holdings: Holdings | None = None
+    tenant_ids: Iterable[UUID],
+    *,
+    person: UUID | None,
+    holdings: Holdings | None = None,
+    limits: tuple[Limit, ...] = (),
 ) -> Scope:
     tenants = frozenset(tenant_ids)
     name = _name(tenants)
@@ -64,6 +71,7 @@ def _scope(
         person=person,
         name=str(name or ""),
         holdings=holdings,
+        limits=limits,
     )
 
 

@@ -44,6 +44,8 @@ def see_as_check(*, viewer: User, user: User) -> None:
     may, everywhere. Raises SeeAsError."""
     if viewer.pk == user.pk:
         raise SeeAsError("You see the portal as yourself already.")
+    if user.is_service:
+        raise SeeAsError(f"{user} is a service account: it sees no pages.")
     if not user.is_active:
         raise SeeAsError(f"The account of {user} is closed: they see nothing.")
     if not managed_by(user, viewer):

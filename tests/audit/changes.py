@@ -21,6 +21,7 @@ from tenants.models import (
     Invitation,
     Membership,
     Role,
+    ServiceAccount,
     Tenant,
     User,
 )
@@ -41,11 +42,16 @@ from tests.factories import (
     grant,
 )
 from tests.pages.conftest import Fleet, fleet_of
+from tests.policy.worlds import service_account_make
 from tests.sign_in.saml_idp import certificate_make
 
 MARK = "zyx-Marked-Secret-7531"
 """Wherever a secret is given, it is this one."""
 SCRIPT = f"#!/bin/sh\necho {MARK}\n"
+
+_TOKEN = {
+    "token-name": "new", "token-days": "30", "token-may": "read", "token-where": "all",
+}  # fmt: skip
 
 NO_EVENT = {
     "view-save": "how one's own lists look is nobody else's matter",
@@ -71,6 +77,10 @@ class Scene:
     job: Job
     image: Any
     token: ApiToken
+    their_token: ApiToken
+    account: ServiceAccount
+    account_token: ApiToken
+    closed_account: ServiceAccount
     leaving: Tenant
     group: Tenant
     role: Role
@@ -92,6 +102,9 @@ class Scene:
 def scene_make(msp: Tenant, user: User) -> Scene:
     fleet = fleet_of(msp, "alder")
     fleet.host.networks.first()
+    membership = MembershipFactory(tenant=fleet.customer, role="customer-viewer")
+    account, closed = [service_account_make(fleet.customer, name) for name in ("Robot", "Old")]
+    User.objects.filter(pk=closed.user_id).update(is_active=False)
     return Scene(
         fleet=fleet,
         user=user,
@@ -113,7 +126,11 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         role=Role.objects.create(
             tenant=fleet.customer, slug="helper", name="Helper", permissions=["vm.view"]
         ),
-        membership=MembershipFactory(tenant=fleet.customer, role="customer-viewer"),
+        membership=membership,
+        their_token=api_token_create(user=membership.user, name="theirs")[0],
+        account=account,
+        account_token=api_token_create(user=account.user, name="robot's")[0],
+        closed_account=closed,
         rule=grant(MembershipFactory(tenant=fleet.customer).user, fleet.site),
         provider=IdentityProviderFactory(
             tenant=fleet.customer,
@@ -307,12 +324,44 @@ PAGES: dict[str, Any] = {
     "job-bulk": lambda s: ("/activity/bulk/", _bulk("cancel", s.job)),
     "job-cancel": lambda s: (f"/activity/{s.job.id}/cancel/", {}),
     "account": lambda _: ("/me/", {"name": "Other", "time_zone": "UTC", "ssh_keys": SSH_KEY}),
-    "token-new": lambda _: ("/me/tokens/", {"token-name": "new", "token-days": "30"}),
+    "tokens": lambda _: ("/me/tokens/", _TOKEN),
     "token-revoke": lambda s: (f"/me/tokens/{s.token.id}/revoke/", {}),
+    "person-token-revoke": lambda s: (
+        f"/people/{s.membership.user_id}/tokens/{s.their_token.id}/revoke/",
+        {},
+    ),
+    "service-account-new": lambda s: (
+        "/service-accounts/new/",
+        {"account-name": "New", "account-tenant": s.fleet.customer.slug, "account-role": s.role.id},
+    ),
+    "service-account-change": lambda s: (
+        f"/service-accounts/{s.account.id}/change/",
+        {"account-name": "Other"},
+    ),
+    "service-account-close": lambda s: (f"/service-accounts/{s.account.id}/close/", {}),
+    "service-account-open": lambda s: (f"/service-accounts/{s.closed_account.id}/open/", {}),
+    "service-account-delete": lambda s: (
+        f"/service-accounts/{s.account.id}/delete/",
+        {"name": s.account.name},
+    ),
+    "service-account-token": lambda s: (f"/service-accounts/{s.account.id}/tokens/", _TOKEN),
+    "service-account-token-revoke": lambda s: (
+        f"/service-accounts/{s.account.id}/tokens/{s.account_token.id}/revoke/",
+        {},
+    ),
 }  # fmt: skip
 """Pages by name: the address and what is posted there."""
 
 CALLS: dict[str, Any] = {
+    "POST tokens/": lambda s: (None, {"name": "new", "permissions": ["read_only"]}),
+    "DELETE tokens/{pk}/": lambda s: (s.token.id, {}),
+    "POST service-accounts/": lambda s: (
+        None,
+        {"name": "New", "tenant": str(s.fleet.customer.id), "role": str(s.role.id)},
+    ),
+    "PATCH service-accounts/{pk}/": lambda s: (s.account.id, {"active": False}),
+    "DELETE service-accounts/{pk}/": lambda s: (s.account.id, {}),
+    "POST service-accounts/{pk}/tokens/": lambda s: (s.account.id, {"name": "new"}),
     "POST vms/{pk}/console/request/": lambda s: (s.fleet.vm.id, {"reason": "It hangs."}),
     "POST consents/{pk}/decide/": lambda s: (s.wish.id, {"hours": 1}),
     "POST consents/{pk}/end/": lambda s: (s.approval.id, {}),

@@ -115,7 +115,8 @@ def test_an_action_of_the_api_that_changes_something_leaves_one_event(name, scen
     must_hold_no_secret(caplog)
 
 
-@pytest.mark.parametrize("name", sorted(CALLS))
+# Whoever may look makes tokens that look. Of others' tokens there are none to revoke.
+@pytest.mark.parametrize("name", sorted(set(CALLS) - {"POST tokens/", "DELETE tokens/{pk}/"}))
 def test_an_action_that_is_refused_is_noted_as_refused_and_as_nothing_else(name, scene, api_as):
     # Who may look, and change nothing.
     reader = MembershipFactory(tenant=scene.msp, role="msp-read-only").user
@@ -131,7 +132,7 @@ def test_an_action_that_is_refused_is_noted_as_refused_and_as_nothing_else(name,
     assert (event.action, event.actor) == ("access.refuse", reader)
 
 
-@pytest.mark.parametrize("name", sorted(set(PAGES) - {"account", "token-new", "token-revoke"}))
+@pytest.mark.parametrize("name", sorted(set(PAGES) - {"account", "tokens", "token-revoke"}))
 def test_a_page_that_is_refused_changes_nothing_and_says_so_at_most_once(
     name, scene, nothing_before
 ):

@@ -213,10 +213,11 @@ def test_a_customer_cant_retire_everybodys_image(as_customer, fleet):
 
 
 def test_a_token_is_shown_once_and_revoked(as_customer, fleet):
-    answer = as_customer.post("/me/tokens/", {"token-name": "script", "token-days": "30"})
+    wish = {"token-name": "script", "token-days": "30", "token-may": "all", "token-where": "all"}
+    answer = as_customer.post("/me/tokens/", wish)
     secret = answer.context["secret"]
     assert secret in answer.content.decode()
-    assert secret not in as_customer.get("/me/").content.decode()
+    assert secret not in as_customer.get("/me/tokens/").content.decode()
     token = ApiToken.objects.get()
     as_customer.post(f"/me/tokens/{token.id}/revoke/")
     token.refresh_from_db()

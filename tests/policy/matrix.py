@@ -37,7 +37,7 @@ _SEGMENTS = {
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
     "access-rules": "access_rule", "consents": "consent",
     "identity-providers": "identity_provider", "providers": "identity_provider",
-    "invitations": "invitation",
+    "invitations": "invitation", "tokens": "api_token", "service-accounts": "service_account",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 
@@ -157,6 +157,8 @@ def _kind(name: str, template: str, at: int) -> str:
         return "join_token" if "join-tokens" in before else "api_token"
     if name in ("version_id", "view_id"):
         return {"version_id": "image_version", "view_id": "saved_view"}[name]
+    if name == "account_id":
+        return "service_account"
     if name == "rule_id":
         return "access_rule"
     if name.endswith("_id") and name != "object_id":

@@ -18,10 +18,11 @@ from rest_framework.test import APIClient
 import portal.api.urls
 from consoles.models import ConsentRequest
 from tenants.actor import Actor
-from tenants.api.base import TenantViewSet
+from tenants.api.base import OWN, TenantViewSet
 from tenants.models import AuditEvent, Invitation, Role
 from tenants.permissions import BUILT_IN_ROLES, PERMISSIONS
 from tenants.services.audit import audit_record
+from tenants.services.people import api_token_create
 from tests.factories import (
     SSH_KEY,
     CustomerFactory,
@@ -39,6 +40,7 @@ from tests.factories import (
     VirtualMachineFactory,
     grant,
 )
+from tests.policy.worlds import service_account_make
 
 # Documents about the API, and its word for no such address: there are no rows in them.
 PUBLIC = {"api-schema", "api-docs", "api-not-found"}
@@ -74,7 +76,12 @@ def routes() -> list[Route]:
 
 
 ROUTES = routes()
-DETAIL_ROUTES = [route for route in ROUTES if "pk" in route.path]
+# What is one's own has another's nowhere: tests/tokens/test_api.py tries it.
+DETAIL_ROUTES = [
+    route
+    for route in ROUTES
+    if "pk" in route.path and route.view.permissions_by_action[route.action] != OWN
+]
 EACH = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 EACH_DETAIL = pytest.mark.parametrize("route", DETAIL_ROUTES, ids=lambda route: route.name)
 EACH_ROLE = pytest.mark.parametrize("role", sorted(BUILT_IN_ROLES))
@@ -89,7 +96,16 @@ def test_the_walk_finds_the_api():
 @EACH
 def test_every_action_declares_a_known_permission(route):
     assert issubclass(route.view, TenantViewSet)
-    assert route.view.permissions_by_action[route.action] in PERMISSIONS
+    assert route.view.permissions_by_action[route.action] in {*PERMISSIONS, OWN}
+
+
+def test_only_tokens_are_anybodys_own():
+    own = {
+        route.path.removeprefix("^").split("/")[0]
+        for route in ROUTES
+        if route.view.permissions_by_action[route.action] == OWN
+    }
+    assert own == {"tokens"}
 
 
 @EACH
@@ -102,7 +118,7 @@ def test_no_action_lets_in_whoever_has_not_signed_in(route):
 @EACH
 def test_what_changes_something_needs_more_than_a_view_permission(route):
     permission = route.view.permissions_by_action[route.action]
-    assert (route.method == "get") == permission.endswith(".view")
+    assert permission == OWN or (route.method == "get") == permission.endswith(".view")
 
 
 # ------------------------------------------------------------------ another tenant's ids
@@ -141,14 +157,17 @@ class World:
             invited_by=self.people, hash=uuid.uuid4().hex,
             expires_at=timezone.now() + timedelta(days=1),
         )  # fmt: skip
+        self.service_account = service_account_make(self.tenant, f"Robot of {self.tenant}")
+        self.token = api_token_create(user=self.user, name="theirs")[0]
         self.audit = audit_record(
             actor=Actor(user=self.user), tenant=self.tenant, action="vm.start", object_kind="vm",
             object_id=self.vm.id, object_name=self.vm.name, site_id=self.site.id,
         )  # fmt: skip
 
     def events(self) -> int:
-        """How many there are of this customer, but for the one that it begins with."""
-        return AuditEvent.objects.filter(tenant=self.tenant).exclude(pk=self.audit.pk).count()
+        """How many there are of this customer, but for those that it begins with."""
+        events = AuditEvent.objects.filter(tenant=self.tenant).exclude(pk=self.audit.pk)
+        return events.exclude(object_id=self.token.pk).count()
 
     def row(self, path: str) -> Any:
         """The row that a detail route is about."""
@@ -214,6 +233,8 @@ FILTERS = {
     "jobs": ["tenant", "site", "hypervisor", "vm"],
     "audit": ["tenant", "site", "user", "object"],
     "people": [],
+    "tokens": [],
+    "service-accounts": ["tenant"],
     "invitations": ["tenant"],
     "consents": ["tenant", "vm"],
 }
@@ -309,6 +330,10 @@ def bodies(world: World) -> dict[str, tuple[str, dict[str, Any]]]:
                 "role": str(world.role.pk),
             },
         ),
+        "service-accounts": (
+            "tenant",
+            {"name": "Newest", "tenant": str(world.tenant.pk), "role": "customer-viewer"},
+        ),
         "invitations": (
             "tenant",
             {
@@ -326,7 +351,7 @@ def bodies(world: World) -> dict[str, tuple[str, dict[str, Any]]]:
     "kind",
     [
         *("tenants", "sites", "networks", "images", "vms"),
-        *("roles", "memberships", "access-rules", "invitations"),
+        *("roles", "memberships", "access-rules", "invitations", "service-accounts"),
     ],
 )
 def test_another_tenants_row_in_a_body_is_like_none_at_all(kind, by, role, theirs, ours, client_of):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Only about oneself.
 SIGNED_IN_ONLY = {
     "account",
-    "token-new",
+    "tokens",
     "token-revoke",
     "security",
     "session-end",
@@ -47,6 +47,14 @@ CHANGING = {
     "grant-new": "user.manage",
     "access-rule-end": "user.manage",
     "see-as": "user.manage",
+    "person-token-revoke": "user.manage",
+    "service-account-new": "user.manage",
+    "service-account-change": "user.manage",
+    "service-account-close": "user.manage",
+    "service-account-open": "user.manage",
+    "service-account-delete": "user.manage",
+    "service-account-token": "user.manage",
+    "service-account-token-revoke": "user.manage",
     "site-new": "site.manage",
     "site-change": "site.manage",
     "site-remove": "site.manage",

@@ -35,11 +35,12 @@ from tenants.models import (
     KnownDevice,
     Role,
     SavedView,
+    ServiceAccount,
     Tenant,
     User,
 )
 from tenants.permissions import BUILT_IN_ROLES
-from tenants.services.people import api_token_create
+from tenants.services.people import READ_ONLY, api_token_create
 from tests.factories import (
     CustomerFactory,
     HypervisorFactory,
@@ -124,7 +125,7 @@ def nobody() -> World:
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
         "user api_token membership access_rule role audit_event saved_view sign_in_policy "
-        "identity_provider domain invitation consent"
+        "identity_provider domain invitation consent service_account"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -155,6 +156,7 @@ def scene_make() -> Scene:
             user = MembershipFactory(tenant=tenant, role=role).user
             scene.callers.append(_caller(f"{role} of the {place}", user, sees))
     scene.callers += _by_rules(scene, msp, own, sibling)
+    scene.callers += _by_tokens(msp, own)
     gone = MembershipFactory(tenant=msp, role="msp-owner")
     gone.expires_at = timezone.now() - timedelta(days=1)
     gone.save()
@@ -195,6 +197,36 @@ def _by_rules(scene: Scene, msp: Tenant, own: Tenant, sibling: Tenant) -> list[C
     return callers
 
 
+def _by_tokens(msp: Tenant, own: Tenant) -> list[Caller]:
+    """Tokens that are good for less than their owner, who sees all of the MSP: in no session, as
+    there the owner would be asking. And a service account, whose session opens nothing."""
+    owner = MembershipFactory(tenant=msp, role="msp-owner").user
+    _, narrow = api_token_create(user=owner, name="matrix", tenants=[own])
+    _, reads = api_token_create(user=owner, name="matrix", permissions=READ_ONLY)
+    _, both = api_token_create(
+        user=owner, name="matrix", tenants=[own], permissions=["vm.view", "user.manage"]
+    )
+    owner.api_tokens.update(last_used_at=timezone.now(), last_used_ip="127.0.0.1")
+    at_customer = frozenset({2, 1 + PUBLIC})
+    # Made by a person of the MSP, with a role above its own tenant, such as none can be given.
+    account = service_account_make(own, "matrix")
+    MembershipFactory(user=account.user, tenant=msp, role="msp-owner")
+    return [
+        Caller("msp-owner's token for one", "", narrow, at_customer),
+        Caller("msp-owner's token that reads", "", reads, AT_MSP),
+        Caller("msp-owner's token for some of one", "", both, at_customer),
+        _caller("service account of the customer", account.user, at_customer),
+    ]
+
+
+def service_account_make(tenant: Tenant, name: str, **fields: Any) -> ServiceAccount:
+    """An account with its user, in no scope."""
+    user = User.objects.create_user(
+        email=f"{uuid.uuid4()}@service.invalid", name=name, is_service=True
+    )
+    return ServiceAccount.objects.create(tenant=tenant, user=user, name=name, **fields)
+
+
 def _part(digits: int, tenant: Tenant) -> Hypervisor:
     """A host with a VM on a site of its own."""
     mine = word(digits)
@@ -219,7 +251,7 @@ def _caller(
     client.force_login(user)
     _, token = api_token_create(user=user, name="matrix")
     # Else the first use of each minute is written down, and here every use is the first.
-    user.api_tokens.update(last_used_at=timezone.now())
+    user.api_tokens.update(last_used_at=timezone.now(), last_used_ip="127.0.0.1")
     return Caller(name, client.cookies["sessionid"].value, token, sees, behind)
 
 
@@ -289,6 +321,9 @@ def _world(digits: int, tenant: Tenant) -> World:
         tenant=tenant, id=ident(digits), email=f"i@{mine}.example", role=role, invited_by=user,
         hash=hashlib.sha256(secret.encode()).hexdigest(), expires_at=soon,
     )  # fmt: skip
+    account = service_account_make(
+        tenant, f"z-{mine}", id=ident(digits), description=mine, made_by_name=f"p@{mine}.example"
+    )
     view = SavedView.objects.create(user=user, list_name="vms", name=f"w-{mine}", id=ident(digits))
     rows = {
         "tenant": tenant, "site": site, "hypervisor": host, "network": network, "image": image,
@@ -297,7 +332,7 @@ def _world(digits: int, tenant: Tenant) -> World:
         "membership": membership, "access_rule": rule, "role": role, "audit_event": event,
         "saved_view": view, "invitation": invitation, "consent": consent,
         "sign_in_policy": policy, "identity_provider": provider,
-        "domain": domain,
+        "domain": domain, "service_account": account,
     }  # fmt: skip
     ids = {kind: str(row.pk) for kind, row in rows.items()}
     return World(digits, ids, tenant.slug, site.slug, host.name, vm.name, secret)

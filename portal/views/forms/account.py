@@ -29,18 +29,3 @@ class ProfileForm(forms.Form):
             return ssh_keys_check(self.cleaned_data["ssh_keys"].splitlines())
         except InvalidInputError as refusal:
             raise forms.ValidationError(refusal.message) from refusal
-
-
-class TokenForm(forms.Form):
-    prefix = "token"
-    use_required_attribute = False
-
-    name = forms.CharField(
-        label="What it is for", max_length=100, help_text="For example “backup script”."
-    )
-    days = forms.ChoiceField(
-        label="Good for",
-        choices=[("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "until revoked")],
-        initial="90",
-        required=False,
-    )
