@@ -37,7 +37,7 @@ _SEGMENTS = {
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
     "access-rules": "access_rule", "consents": "consent",
     "identity-providers": "identity_provider", "providers": "identity_provider",
-    "invitations": "invitation",
+    "invitations": "invitation", "quotas": "quota",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 
