@@ -140,7 +140,7 @@ def test_creating_resizing_deleting_moving_and_setting_at_once_never_wait_for_ea
             *(creation(host, f"web-{turn}-{n}") for n, host in enumerate(hosts)),
             lambda vm=grows: vm_resize(actor=SYSTEM, vm=vm, vcpus=3),
             lambda vm=goes: vm_delete(actor=SYSTEM, vm=vm),
-            lambda: tenant_move(actor=SYSTEM, tenant=customer, parent=group if turn % 2 else msp),
+            lambda to=(msp, group)[turn % 2]: tenant_move(actor=SYSTEM, tenant=customer, parent=to),
             lambda most=turn: quota_set(actor=SYSTEM, tenant=msp, limits={"vcpus": 1000 + most}),
             lambda site=hosts[0].site, most=turn: quota_set(
                 actor=SYSTEM, tenant=customer, site=site, limits={"vms": 100 + most}

@@ -65,7 +65,13 @@ def _locked(quotas: "QuerySet[Quota]", tenant: Tenant) -> tuple[Quota, ...]:
     return tuple(nearest)
 
 
-def _must_fit(actor: Actor, tenant: Tenant, quotas: tuple[Quota, ...], more: Amounts) -> None:
+def _must_fit(
+    actor: Actor,
+    tenant: Tenant,
+    quotas: tuple[Quota, ...],
+    more: Amounts,
+    field: str | None = None,
+) -> None:
     with _ABOVE:
         usages = quota_usages(quotas)
     for quota in quotas:
@@ -73,30 +79,33 @@ def _must_fit(actor: Actor, tenant: Tenant, quotas: tuple[Quota, ...], more: Amo
         for name in LIMITS:
             limit = quota.limits[name]
             if limit is not None and more[name] > 0 and used[name] + more[name] > limit:
-                raise QuotaExceededError(
-                    _refusal(actor, tenant, quota, name, used[name], more[name]),
-                    field=_FIELDS.get(name),
-                )
+                said = _refusal(quota, name, used[name], more[name])
+                if not _may_see(actor, quota):
+                    said = _bare_refusal(tenant, name)
+                raise QuotaExceededError(said, field=field or _FIELDS.get(name))
 
 
-def _refusal(actor: Actor, tenant: Tenant, quota: Quota, name: str, used: int, more: int) -> str:
-    with _ABOVE:
-        above = quota.tenant.parent or quota.tenant
-        msp = Tenant.objects.get(pk=tenant.line()[-1])
-    what = NAMES[name]
-    if not _may_see(actor, quota):
-        # What it is, whose, and how much others have, is not this person's to know.
-        return (
-            f"{tenant.name} can't have more {what} now: a limit that {msp.name} has set is "
-            f"reached. Ask for less, or ask {msp.name} for more."
-        )
+def _refusal(quota: Quota, name: str, used: int, more: int) -> str:
     limit = quota.limits[name] or 0
     of = "" if name in ("vms", "vcpus", "snapshots") else " of"
+    with _ABOVE:
+        above = quota.tenant.parent or quota.tenant
     return (
-        f"The quota of {quota.of} allows {amount_words(name, limit)}{of} {what}: "
+        f"The quota of {quota.of} allows {amount_words(name, limit)}{of} {NAMES[name]}: "
         f"{amount_words(name, used)} in use, {amount_words(name, more)} more asked for, "
         f"{amount_words(name, max(limit - used, 0))} left. Ask for less, give back what is not "
         f"needed, or ask {above.name} to raise the quota."
+    )
+
+
+def _bare_refusal(tenant: Tenant, name: str) -> str:
+    """For who may not see the quota: whose it is, and how much others have, is not theirs to
+    know. An MSP's name is: it stands on their pages."""
+    with _ABOVE:
+        msp = Tenant.objects.get(pk=tenant.line()[-1])
+    return (
+        f"{tenant.name} can't have more {NAMES[name]} now: a limit that {msp.name} has set is "
+        f"reached. Ask for less, or ask {msp.name} for more."
     )
 
 
@@ -121,4 +130,4 @@ def move_must_fit(actor: Actor, tenant: Tenant, parent: Tenant) -> None:
         rows = Quota.objects.filter(tenant__in=new, site=None)
         quotas = _locked(rows, parent)
         more = tenant_usage(tenant) if quotas else Amounts()
-    _must_fit(actor, tenant, quotas, more)
+    _must_fit(actor, tenant, quotas, more, field="parent")
