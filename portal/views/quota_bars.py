@@ -78,6 +78,11 @@ class Bars:
         return [Bar(name, self.used[name], limits[name] or 0) for name in self.limited]
 
     @property
+    def bars_of_vms(self) -> list[Bar]:
+        """Those that a new or greater VM must fit."""
+        return [bar for bar in self.bars if bar.name != "snapshots"]
+
+    @property
     def limited(self) -> list[str]:
         return [name for name in LIMITS if self.quota.limits[name] is not None]
 

@@ -101,7 +101,7 @@ class QuotaTable(tables.Table):  # type: ignore[misc]
 
 def _drawn(bar: Bar, of: str) -> SafeString:
     look = bar.look
-    sign = "" if look.tone == "good" else icon(look.icon, "icon-sm")
+    sign = "" if look.tone == "good" else icon(look.icon, "icon-sm me-1")
     return format_html(
         '<div class="bar bar-thin {}" role="progressbar" aria-label="{} of {}" aria-valuemin="0" '
         'aria-valuemax="100" aria-valuenow="{}" aria-valuetext="{}, {}">'

@@ -33,7 +33,7 @@ class QuotaFilters(filters.FilterSet):  # type: ignore[misc]
         choices=[("tenant", "Of customers"), ("site", "Of sites")],
         method="by_what",
         label="What it bounds",
-        empty_label="Customers and sites",
+        empty_label="All kinds",
     )
     state = filters.ChoiceFilter(
         choices=[("nearly", "Nearly full or full"), ("full", "Full")],

@@ -68,6 +68,17 @@ def test_the_quota_of_a_site_is_changed_and_removed(as_technician, fleet):
     assert not Quota.objects.exists()
 
 
+@pytest.mark.parametrize("memory_mib", [1, 1200, 3 * 1024 * 1024, 5])
+def test_the_form_gives_memory_back_as_it_was(as_technician, fleet, memory_mib):
+    quota = limit(fleet.customer, memory_mib=memory_mib)
+    page = as_technician.get(f"/quotas/{quota.id}/")
+    shown = page.context["form"]["memory_gib"].value()
+    answer = as_technician.post(f"/quotas/{quota.id}/", {"memory_gib": shown})
+    assert answer.status_code == 302
+    quota.refresh_from_db()
+    assert quota.memory_mib == memory_mib
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -10,6 +10,7 @@ from vms.models import Quota
 from vms.models.quota import LIMITS, tenants_settable
 
 _MOST = 2_000_000
+"""In GiB of memory, just what MiB in PostgreSQL's integer can say."""
 
 
 def _number(label: str, help_text: str = "") -> forms.IntegerField:
@@ -35,7 +36,8 @@ class QuotaForm(forms.Form):
         required=False,
         min_value=0,
         max_value=_MOST,
-        decimal_places=4,
+        # A MiB is 1/1024 GiB, which takes ten.
+        decimal_places=10,
         widget=forms.NumberInput(attrs={"placeholder": "no limit", "step": "0.25"}),
     )
     disk_gib = _number("Disk (GiB)", "All disks of all VMs, at their full size.")
@@ -46,7 +48,7 @@ class QuotaForm(forms.Form):
         if quota is not None:
             self.initial |= {name: quota.limits[name] for name in LIMITS}
             if quota.memory_mib is not None:
-                self.initial["memory_gib"] = f"{quota.memory_mib / 1024:g}"
+                self.initial["memory_gib"] = f"{(Decimal(quota.memory_mib) / 1024).normalize():f}"
 
     @property
     def limits(self) -> dict[str, int | None]:

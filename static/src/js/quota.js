@@ -29,7 +29,7 @@ function show(room) {
   if (!form) return;
   const wish = asked(form, room.dataset.prefix);
   const now = room.dataset.now ? { vms: 1, ...JSON.parse(room.dataset.now) } : {};
-  const over = [];
+  const over = new Map();
   for (const gauge of room.querySelectorAll("[data-quota]")) {
     const name = gauge.dataset.quota;
     const more = Math.max((wish[name] ?? 0) - (now[name] ?? 0), 0);
@@ -52,13 +52,16 @@ function show(room) {
       `${words(name, used)}${added} of ${words(name, limit)}`;
     if (!fits) {
       const label = gauge.querySelector(".name").textContent;
-      over.push(`${label}: ${words(name, used + more - limit)} more than the quota.`);
+      const { of } = gauge.dataset;
+      const so = `${label} ${words(name, used + more - limit)} over`;
+      over.set(of, [...(over.get(of) ?? []), so]);
     }
     gauge.classList.toggle("too-much", !fits);
     gauge.title = more && fits ? `${left} left after it` : "";
   }
   const verdict = room.querySelector("[data-quota-verdict]");
-  const sentence = over.length ? `Does not fit. ${over.join(" ")}` : "";
+  const sentences = [...over].map(([of, parts]) => `${of}: ${parts.join(", ")}.`);
+  const sentence = over.size ? `Does not fit. ${sentences.join(" ")}` : "";
   if (verdict.textContent !== sentence) verdict.textContent = sentence;
 }
 
