@@ -47,7 +47,7 @@ def test_the_form_for_a_vm_shows_what_it_would_make_of_the_quotas(page, fleet):
     page.get_by_test_id("vm-size-large").check(force=True)
     expect(page.get_by_test_id("quota-disk_gib")).to_contain_text("10 GiB + 80 GiB of 60 GiB")
     expect(verdict).to_contain_text("Does not fit.")
-    expect(verdict).to_contain_text("alder Ltd: Disk 30 GiB over.")
+    expect(verdict).to_contain_text("Disk 30 GiB over.")
     assert violations(page) == []
     page.get_by_test_id("vm-size-custom").check(force=True)
     page.get_by_test_id("vm-vcpus").fill("3")

@@ -40,7 +40,7 @@ class QuotaViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Quota]):
         "destroy": "quota.manage",
     }
 
-    def paginate_queryset(self, queryset: "QuerySet[Quota] | Sequence[Any]") -> Any:
+    def paginate_queryset(self, queryset: "QuerySet[Any, Any] | Sequence[Any]") -> Any:
         return _with_usage(super().paginate_queryset(queryset) or [])
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -99,8 +99,8 @@ def _record(
     quota: Quota,
     action: str,
     *,
-    before: dict[str, int | None],
-    after: dict[str, int | None],
+    before: Mapping[str, int | None],
+    after: Mapping[str, int | None],
 ) -> None:
     audit_record(
         actor=actor,

@@ -46,7 +46,7 @@ class QuotaForm(forms.Form):
     def __init__(self, *args: Any, quota: Quota | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if quota is not None:
-            self.initial |= {name: quota.limits[name] for name in LIMITS}
+            self.initial.update(quota.limits)
             if quota.memory_mib is not None:
                 self.initial["memory_gib"] = f"{(Decimal(quota.memory_mib) / 1024).normalize():f}"
 
@@ -71,19 +71,22 @@ class NewQuotaForm(QuotaForm):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         tenants = tenants_settable(user).order_by("name", "id")
-        taken = set(Quota.objects.filter(tenant__in=tenants).values_list("tenant_id", "site_id"))
+        taken: set[tuple[Any, Any]] = set(
+            Quota.objects.filter(tenant__in=tenants).values_list("tenant_id", "site_id")
+        )
         self.places: dict[str, tuple[Tenant, Site | None]] = {}
         sites: dict[Any, list[Site]] = {}
-        for site in Site.objects.filter(tenant__in=tenants).order_by("name", "id"):
-            sites.setdefault(site.tenant_id, []).append(site)
+        for one in Site.objects.filter(tenant__in=tenants).order_by("name", "id"):
+            sites.setdefault(one.tenant_id, []).append(one)
         choices = []
         for tenant in tenants:
             group = []
             whole = "" if tenant.kind == Tenant.Kind.CUSTOMER else ", all its customers together"
-            for value, words, site in (
+            places: list[tuple[str, str, Site | None]] = [
                 (f"tenant:{tenant.pk}", f"{tenant.name}{whole}", None),
                 *((f"site:{one.pk}", f"Site {one.name}", one) for one in sites.get(tenant.pk, ())),
-            ):
+            ]
+            for value, words, site in places:
                 if (tenant.pk, site.pk if site else None) not in taken:
                     self.places[value] = (tenant, site)
                     group.append((value, words))
