@@ -12,7 +12,7 @@ from tenants.walls import TenantWall
 class Migration(migrations.Migration):
     dependencies = [
         ("tenants", "0009_invitations"),
-        ("vms", "0006_image_goes_with_its_customer"),
+        ("vms", "0007_what_guests_are_told"),
     ]
 
     operations = [
