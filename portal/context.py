@@ -35,6 +35,8 @@ _SECTIONS = {
     "sign-in-policy": "sign-in-policies",
     "identity-provider-new": "sign-in-policies",
     "identity-provider": "sign-in-policies",
+    "quota-new": "quotas",
+    "quota-change": "quotas",
     "role-new": "roles",
     "role-change": "roles",
 }
@@ -46,6 +48,7 @@ _ADMINISTRATION = (
     ("roles", "Roles", "shield-check", "user.view"),
     ("invitations", "Invitations", "mail", "user.view"),
     ("approvals", "Approvals", "circle-check", "consent.manage"),
+    ("quotas", "Quotas", "gauge", "billing.view"),
     ("audit", "Audit", "history", "audit.view"),
     ("sign-in-policies", "Sign-in policy", "lock", "policy.manage"),
 )

@@ -13,6 +13,7 @@ PERMISSIONS = MappingProxyType(
         "tenant.manage": "Add and change customers",
         "site.view": "See sites",
         "site.manage": "Add and change sites",
+        "quota.manage": "Set quotas of customers and sites",
         "hypervisor.view": "See hosts",
         "hypervisor.manage": "Add, rename and remove hosts; make join tokens",
         "network.view": "See networks",
@@ -75,6 +76,7 @@ SUBJECTS = MappingProxyType(
     {
         "tenant": "Customers",
         "site": "Sites",
+        "quota": "Quotas",
         "hypervisor": "Hosts",
         "network": "Networks",
         "image": "Images",

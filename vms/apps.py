@@ -8,6 +8,8 @@ class VmsConfig(AppConfig):
     def ready(self) -> None:
         from vms.services.job_kinds import job_kinds_register
         from vms.services.observing import guest_observer_install
+        from vms.services.quotas import move_check_install
 
         job_kinds_register()
         guest_observer_install()
+        move_check_install()

@@ -27,6 +27,7 @@ from tenants.api.token_views import ServiceAccountViewSet, TokenViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
+from vms.api.quota_views import QuotaViewSet
 from vms.api.views import VmViewSet
 
 router = SimpleRouter()
@@ -35,6 +36,7 @@ router.register("roles", RoleViewSet, basename="api-role")
 router.register("memberships", MembershipViewSet, basename="api-membership")
 router.register("access-rules", AccessRuleViewSet, basename="api-access-rule")
 router.register("sites", SiteViewSet, basename="api-site")
+router.register("quotas", QuotaViewSet, basename="api-quota")
 router.register("hypervisors", HypervisorViewSet, basename="api-hypervisor")
 router.register("join-tokens", JoinTokenViewSet, basename="api-join-token")
 router.register("networks", NetworkViewSet, basename="api-network")

@@ -58,6 +58,12 @@ def _state(look: states.Look, size: str = "", test_id: str = "") -> SafeString:
     )
 
 
+@register.simple_tag(name="state")
+def state(look: states.Look, size: str = "", test_id: str = "") -> SafeString:
+    """A look that its page has found out itself."""
+    return _state(look, size, test_id)
+
+
 @register.simple_tag
 def vm_state(
     vm: VirtualMachine, job_kind: str | None = None, size: str = "", test_id: str = ""

@@ -19,6 +19,7 @@ from portal.views.forms.places import (
 )
 from portal.views.lists import ListPage
 from portal.views.queries import customers_for_list, jobs_for_list, sites_for_list, vms_for_list
+from portal.views.quota_bars import quota_card
 from portal.views.tables import CustomerTable
 from tenants.errors import RuleError
 from tenants.models import Tenant
@@ -116,6 +117,7 @@ class CustomerPage(PageView):
                 "remove": CustomerRemoveForm(customer=tenant),
                 "move": CustomerMoveForm(user=self.user, tenant=tenant),
                 "open_dialog": "",
+                **quota_card(self.user, tenant),
                 **context,
             },
             status=status,

@@ -21,6 +21,7 @@ from portal.views.forms.places import (
 )
 from portal.views.lists import ListPage
 from portal.views.queries import hosts_for_list, jobs_for_list, sites_for_list, vms_for_list
+from portal.views.quota_bars import quota_card
 from portal.views.tables import SiteTable
 from tenants.errors import RuleError
 from tenants.models import Site, Tenant
@@ -123,6 +124,7 @@ class SitePage(PageView):
                 ),
                 "remove": SiteRemoveForm(site=site),
                 "open_dialog": "",
+                **quota_card(self.user, site),
                 **context,
             },
             status=status,

@@ -11,6 +11,7 @@ from hypervisors.models import Job
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.forms.vm_changes import DeleteForm, RenameForm, ResizeForm
+from portal.views.quota_bars import bars_over, vm_sizes
 from portal.views.usage import vm_charts
 from tenants.actor import Actor
 from tenants.errors import RuleError
@@ -40,6 +41,7 @@ class VmPage(PageView):
         )
         job = next((each for each in jobs if each.active), None)
         along = self.along(vm)
+        resizable = "vm.edit" in along.here
         powered = vm.observed_power not in (Power.OFF, Power.CRASHED)
         return self.page(
             {
@@ -57,6 +59,8 @@ class VmPage(PageView):
                 "charts": vm_charts(vm),
                 "usable": vm.state == VirtualMachine.State.READY and vm.hypervisor.online,
                 "resize": ResizeForm(vm=vm),
+                "quotas": bars_over(self.user, vm.tenant, vm.hypervisor.site) if resizable else [],
+                "quota_now": vm_sizes(vm),
                 "rename": RenameForm(initial={"name": vm.name}),
                 "delete": DeleteForm(vm=vm),
                 "open_dialog": "",

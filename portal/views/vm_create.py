@@ -13,6 +13,7 @@ from portal.views.forms.vm_create import (
     defaults_for,
     values_of_job,
 )
+from portal.views.quota_bars import bars_over
 from tenants.errors import RuleError
 from vms.models import VirtualMachine
 from vms.services.creation import vm_create
@@ -72,7 +73,11 @@ class VmCreateView(PageView):
     def _form(
         self, form: VmCreateForm, earlier: Job | None = None, status: int = 200
     ) -> HttpResponse:
-        return self.page({"form": form, "place": form.chosen, "earlier": earlier}, status=status)
+        place = form.chosen
+        quotas = bars_over(self.user, place.tenant, place.site)
+        return self.page(
+            {"form": form, "place": place, "earlier": earlier, "quotas": quotas}, status=status
+        )
 
     def _hosts_of_site(self, places: Places, site_id: str | None) -> list[Place]:
         hosts = [host for host in places.hosts if str(host.site_id) == site_id]

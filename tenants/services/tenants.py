@@ -13,6 +13,7 @@ from tenants.scope import current, system_scope
 from tenants.services.audit import audit_record
 from tenants.services.authority import SurplusPermissionsError, check_may_give
 from tenants.services.live import live_publish
+from tenants.services.tree import move_check, tree_change
 
 # Names in addresses that are pages of their own.
 _RESERVED_SLUGS = frozenset({"new"})
@@ -70,8 +71,9 @@ def tenant_move(*, actor: Actor, tenant: Tenant, parent: Tenant) -> Tenant:
 
     Only who manages the customers of the whole MSP may do it, and gains nothing by it.
 
-    Raises InvalidInputError, SurplusPermissionsError, NameTakenError.
+    Raises InvalidInputError, SurplusPermissionsError, NameTakenError, and what `move_check` does.
     """
+    tree_change(tenant)
     tenant = (
         Tenant.objects.select_for_update(of=("self",)).select_related("parent").get(pk=tenant.pk)
     )
@@ -92,6 +94,7 @@ def tenant_move(*, actor: Actor, tenant: Tenant, parent: Tenant) -> Tenant:
     _check_roles_stay(tenant, parent)
     msp = parent.parent or parent
     check_may_give(actor, msp, {"tenant.manage", "user.manage"}, field="parent")
+    move_check(actor=actor, tenant=tenant, parent=parent)
     held = Membership.objects.permissions_on(actor.user, tenant) if actor.user else frozenset()
     before, tenant.parent = tenant.parent, parent
     try:

@@ -44,6 +44,7 @@ from tests.factories import (
 from tests.pages.conftest import Fleet, fleet_of
 from tests.policy.worlds import service_account_make
 from tests.sign_in.saml_idp import certificate_make
+from vms.models import Quota
 
 MARK = "zyx-Marked-Secret-7531"
 """Wherever a secret is given, it is this one."""
@@ -90,6 +91,7 @@ class Scene:
     invitation: Invitation
     wish: ConsentRequest
     approval: ConsentRequest
+    quota: Quota
 
     @property
     def msp(self) -> Tenant:
@@ -139,6 +141,7 @@ def scene_make(msp: Tenant, user: User) -> Scene:
             certificate=certificate_make(),
         ),
         wish=_wish(fleet, user),
+        quota=Quota.objects.create(tenant=fleet.customer, vms=10),
         approval=_wish(fleet, user, approved_until=timezone.now() + timedelta(hours=1)),
         invitation=Invitation.objects.create(
             tenant=fleet.customer,
@@ -253,6 +256,9 @@ PAGES: dict[str, Any] = {
     ),
     "access-rule-end": lambda s: (f"/access-rules/{s.rule.id}/end/", {}),
     "see-as": lambda s: (f"/people/{s.membership.user_id}/see-as/", {}),
+    "quota-new": lambda s: ("/quotas/new/", {"of": f"site:{s.fleet.site.id}", "vms": 9}),
+    "quota-change": lambda s: (f"/quotas/{s.quota.id}/", {"vms": 9, "memory_gib": "1.5"}),
+    "quota-remove": lambda s: (f"/quotas/{s.quota.id}/remove/", {}),
     "site-new": lambda s: (
         "/sites/new/",
         {"tenant": s.fleet.customer.slug, "name": "Newest", "address": "", "time_zone": "UTC"},
@@ -379,6 +385,9 @@ CALLS: dict[str, Any] = {
     "POST tenants/": lambda s: (None, {"name": "Newest", "parent": str(s.msp.id)}),
     "PATCH tenants/{pk}/": lambda s: (s.fleet.customer.id, {"name": "Other"}),
     "DELETE tenants/{pk}/": lambda s: (s.leaving.id, {}),
+    "POST quotas/": lambda s: (None, {"site": str(s.fleet.site.id), "vms": 9}),
+    "PATCH quotas/{pk}/": lambda s: (s.quota.id, {"vms": 9}),
+    "DELETE quotas/{pk}/": lambda s: (s.quota.id, {}),
     "POST sites/": lambda s: (None, {"name": "Newest", "tenant": str(s.fleet.customer.id)}),
     "PATCH sites/{pk}/": lambda s: (s.fleet.site.id, {"name": "Other"}),
     "DELETE sites/{pk}/": lambda s: (s.empty_site.id, {}),

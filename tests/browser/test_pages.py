@@ -14,7 +14,7 @@ from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 from tests.browser.conftest import elsewhere
 from tests.factories import JobFactory, UserFactory
-from vms.models import Image, VirtualMachine
+from vms.models import Image, Quota, VirtualMachine
 
 ADDRESSES = [
     "dashboard",
@@ -51,6 +51,9 @@ ADDRESSES = [
     "invitations",
     "invitation-new",
     "approvals",
+    "quotas",
+    "quota-new",
+    "quota-change",
 ]
 
 
@@ -76,6 +79,7 @@ def address_of(name, fleet):
         "person": f"/people/{fleet.owner.pk}/",
         "person-leave": f"/people/{fleet.owner.pk}/leave/",
         "invitation-new": "/invitations/new/",
+        "quota-new": "/quotas/new/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(
@@ -84,6 +88,10 @@ def address_of(name, fleet):
             after={"name": fleet.vm.name},
         )  # fmt: skip
         return f"/audit/{event.id}/" if name == "audit-event" else "/audit/"
+    if name == "quota-change":
+        return f"/quotas/{quota_of(fleet).id}/"
+    if name == "quotas":
+        quota_of(fleet)
     if name == "job":
         job = JobFactory(
             hypervisor=fleet.host,
@@ -95,6 +103,13 @@ def address_of(name, fleet):
         )
         return f"/activity/{job.id}/"
     return plain.get(name, f"/{name}/")
+
+
+def quota_of(fleet):
+    """One that is nearly full, full and exceeded."""
+    limits = {"vms": 1, "vcpus": 10, "memory_mib": 1200, "disk_gib": 5, "snapshots": 3}
+    quota, _ = Quota.objects.get_or_create(tenant=fleet.customer, site=None, defaults=limits)
+    return quota
 
 
 def announce(fleet, kind, object_id):

@@ -38,6 +38,7 @@ _SEGMENTS = {
     "access-rules": "access_rule", "consents": "consent",
     "identity-providers": "identity_provider", "providers": "identity_provider",
     "invitations": "invitation", "tokens": "api_token", "service-accounts": "service_account",
+    "quotas": "quota",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 

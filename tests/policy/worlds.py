@@ -58,7 +58,7 @@ from tests.factories import (
     deny,
     grant,
 )
-from vms.models import VmUsage
+from vms.models import Quota, VmUsage
 
 PUBLIC = 0x1000
 """Added to the digits of what those below may read."""
@@ -125,7 +125,7 @@ def nobody() -> World:
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
         "user api_token membership access_rule role audit_event saved_view sign_in_policy "
-        "identity_provider domain invitation consent service_account"
+        "identity_provider domain invitation consent service_account quota"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -324,13 +324,14 @@ def _world(digits: int, tenant: Tenant) -> World:
     account = service_account_make(
         tenant, f"z-{mine}", id=ident(digits), description=mine, made_by_name=f"p@{mine}.example"
     )
+    quota = Quota.objects.create(tenant=tenant, id=ident(digits), vms=10, disk_gib=100)
     view = SavedView.objects.create(user=user, list_name="vms", name=f"w-{mine}", id=ident(digits))
     rows = {
         "tenant": tenant, "site": site, "hypervisor": host, "network": network, "image": image,
         "image_version": version, "vm": vm, "disk": vm.disks.get(), "nic": vm.nics.get(),
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "access_rule": rule, "role": role, "audit_event": event,
-        "saved_view": view, "invitation": invitation, "consent": consent,
+        "saved_view": view, "invitation": invitation, "consent": consent, "quota": quota,
         "sign_in_policy": policy, "identity_provider": provider,
         "domain": domain, "service_account": account,
     }  # fmt: skip

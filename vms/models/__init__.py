@@ -1,7 +1,8 @@
-"""Images and virtual machines."""
+"""Images, virtual machines, and quotas of them."""
 
 from vms.models.image import Image, ImageVersion
+from vms.models.quota import Quota
 from vms.models.usage import VmUsage
 from vms.models.vm import Disk, Nic, Power, VirtualMachine
 
-__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "VirtualMachine", "VmUsage"]
+__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "Quota", "VirtualMachine", "VmUsage"]

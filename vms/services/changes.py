@@ -16,6 +16,8 @@ from vms.models import Power, VirtualMachine
 from vms.services.capacity import host_capacity, must_fit
 from vms.services.creation import disks_check, memory_check, name_check, name_taken, vcpus_check
 from vms.services.power import vm_hold, vm_must_be_there
+from vms.services.quota_usage import Amounts
+from vms.services.quotas import quotas_hold
 
 _STOPPED = frozenset({Power.OFF, Power.CRASHED})
 
@@ -41,8 +43,9 @@ def vm_resize(
     (None, GiB) of disks to add. The rows change when the host has done it.
 
     Raises VmMustBeOffError, InvalidInputError, NotEnoughMemoryError, NotEnoughDiskError,
-    VmBusyError, HostOfflineError, VmNotReadyError.
+    VmBusyError, HostOfflineError, VmNotReadyError, QuotaExceededError.
     """
+    quotas = quotas_hold(tenant=vm.tenant, site_id=vm.hypervisor.site_id)
     # As in vm_create: one at a time hands out a host's memory.
     Hypervisor.objects.select_for_update(no_key=True).get(pk=vm.hypervisor_id)
     job, vm = vm_hold(actor=actor, vm=vm, kind="vm.resize")
@@ -76,6 +79,12 @@ def vm_resize(
         memory_mib=after["memory_mib"] if "memory_mib" in changed else 0,
         disk_gib=sum(sizes) if grown else 0,
     )
+    more = Amounts(
+        vcpus=after["vcpus"] - before["vcpus"],
+        memory_mib=after["memory_mib"] - before["memory_mib"],
+        disk_gib=grown,
+    )
+    quotas.must_fit(actor=actor, more=more)
     job.arguments = changed
     job.save(update_fields=["arguments"])
     _audit(actor, vm, "vm.resize", before={key: before[key] for key in changed}, after=changed)

@@ -24,6 +24,8 @@ from tenants.ssh_keys import ssh_keys_check
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 from vms.services.capacity import GIB, host_capacity, must_fit
 from vms.services.credentials import password_check, username_check
+from vms.services.quota_usage import vm_amounts
+from vms.services.quotas import quotas_hold
 from vms.services.user_data import user_data_check
 
 MAX_VCPUS = 512
@@ -70,8 +72,9 @@ def vm_create(
     """Rows of a VM being created, and the job that makes it. Returns at once.
 
     Raises InvalidInputError, NameTakenError, NotEnoughMemoryError, NotEnoughDiskError,
-    HostOfflineError, AddressTakenError, AddressOutsideError, PoolEmptyError.
+    HostOfflineError, AddressTakenError, AddressOutsideError, PoolEmptyError, QuotaExceededError.
     """
+    quotas = quotas_hold(tenant=hypervisor.tenant, site_id=hypervisor.site_id)
     # Two creations on one host take turns, so that no memory is given away twice.
     hypervisor = Hypervisor.objects.select_for_update(no_key=True).get(pk=hypervisor.pk)
     host_must_be_online(hypervisor)
@@ -84,6 +87,13 @@ def vm_create(
         memory_mib=request.memory_mib,
         disk_gib=sum(request.disks_gib),
     )
+    more = vm_amounts(
+        vms=1,
+        vcpus=request.vcpus,
+        memory_mib=request.memory_mib,
+        disks_gib=request.disks_gib,
+    )
+    quotas.must_fit(actor=actor, more=more)
     vm = _insert(actor, hypervisor, request, version)
     for position, size_gib in enumerate(request.disks_gib):
         Disk.objects.create(vm=vm, position=position, size_gib=size_gib)

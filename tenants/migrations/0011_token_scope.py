@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenants", "0009_invitations")]
+    dependencies = [("tenants", "0010_custom_fields")]
 
     operations = [
         migrations.AddField(

@@ -15,7 +15,7 @@ KNOWN_BY = (*KNOWN_BEFORE, "tenants_serviceaccount")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenants", "0010_token_scope")]
+    dependencies = [("tenants", "0011_token_scope")]
 
     operations = [
         migrations.AddField(
