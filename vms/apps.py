@@ -8,6 +8,8 @@ class VmsConfig(AppConfig):
     def ready(self) -> None:
         from vms.services.job_kinds import job_kinds_register
         from vms.services.observing import guest_observer_install
+        from vms.services.second_person_kinds import second_person_kinds_register
 
         job_kinds_register()
         guest_observer_install()
+        second_person_kinds_register()
