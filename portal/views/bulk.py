@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from portal.views.base import PageView
 from tenants.actor import Actor
 from tenants.errors import RuleError
+from tenants.models import Membership
 from tenants.services.second_person import asked_words, rows_wanted, second_person_ask
 from tenants.services.second_person_kinds import kind_named
 from tenants.services.second_person_mail import second_person_ask_mail
@@ -157,6 +158,8 @@ class BulkPage(PageView):
         """Ask for those rows that need it, as they were previewed. Raises RuleError."""
         kind = kind_named(action.kind)
         assert kind is not None  # noqa: S101 - else nothing is needed
+        if "agreement.manage" not in Membership.objects.permissions_of(self.user):
+            raise RuleError("Your role can't ask a second person. Ask a colleague to do it.")
         ids = [plan.row.pk for plan in plans if plan.row.pk in self.needed.ids]
         made = second_person_ask(
             actor=self.actor,

@@ -211,7 +211,7 @@ def second_person_rule_set(*, actor: Actor, tenant: Tenant, threshold: int | Non
 def _loosen_good(option: str) -> bool:
     if option == "":
         return True
-    return option.isascii() and option.isdigit() and len(option) < 4 and 1 < int(option)
+    return option.isascii() and option.isdigit() and len(option) < 4 and int(option) > 1
 
 
 def _loosened(rule: SecondPersonRule, option: str) -> Thing:

@@ -51,6 +51,8 @@ ADDRESSES = [
     "invitations",
     "invitation-new",
     "approvals",
+    "second-person",
+    "second-person-ask",
 ]
 
 

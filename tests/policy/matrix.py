@@ -37,7 +37,7 @@ _SEGMENTS = {
     "people": "user", "users": "user", "memberships": "membership", "audit": "audit_event",
     "access-rules": "access_rule", "consents": "consent",
     "identity-providers": "identity_provider", "providers": "identity_provider",
-    "invitations": "invitation",
+    "invitations": "invitation", "second-person": "second_person",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 
@@ -111,6 +111,7 @@ _IDS = {
     "hypervisor": "hypervisor", "host": "hypervisor", "image": "image", "network": "network",
     "vm": "vm", "vms": "vm", "id": "vm", "ids": "vm", "user": "user", "role": "role",
     "job": "job", "token": "api_token", "from": "job", "request": "consent",
+    "second": "second_person", "row": "vm",
 }  # fmt: skip
 _BODIES = (
     *((f"with {name}", ((name, kind),)) for name, kind in _IDS.items()),
