@@ -78,6 +78,10 @@ def address_of(name, fleet):
         "person": f"/people/{fleet.owner.pk}/",
         "person-leave": f"/people/{fleet.owner.pk}/leave/",
         "invitation-new": "/invitations/new/",
+        "second-person": "/approvals/second-person/",
+        "second-person-ask": (
+            f"/approvals/second-person/ask/?kind=vm.delete&row={fleet.vm.id}&option="
+        ),
     }
     if name in ("audit", "audit-event"):
         event = audit_record(
