@@ -94,7 +94,7 @@ class SecondPersonRuleViewSet(TenantViewSet[Tenant]):
     """When a tenant wants a second person."""
 
     queryset = Tenant.objects.all()
-    serializer_class = SecondPersonRuleSerializer  # type: ignore[assignment]
+    serializer_class = SecondPersonRuleSerializer
     filterset_class = None
     permissions_by_action = {"retrieve": "job.view", "update": "consent.manage"}
 

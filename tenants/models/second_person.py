@@ -21,7 +21,7 @@ MOST_THINGS = 100
 class SecondPersonRule(TenantOwnedModel):
     """From `threshold` things of the tenant and of those below it on, a second person agrees."""
 
-    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="+")  # type: ignore[assignment]
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, related_name="+")
     threshold = models.PositiveSmallIntegerField(
         default=2, validators=[MinValueValidator(1), MaxValueValidator(MOST_THINGS)]
     )

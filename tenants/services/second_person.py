@@ -340,4 +340,4 @@ def _note(
             f"{kind_of(request).nouns[len(request.things) != 1]}",
             after={"kind": request.kind, "asker": request.asker.email, **after},
         )
-    live_publish(tenant_id=request.tenant_id, kind="second-person", object_id=request.id)
+    live_publish(tenant_id=request.tenant_id, kind="agreement", object_id=request.id)

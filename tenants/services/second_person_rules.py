@@ -155,7 +155,7 @@ def _lately(user: User, tenant: Tenant) -> set[UUID]:
         .exclude(credential=AGREED)
         .order_by()
     )
-    return set(events.values_list("object_id", flat=True)) - {None}
+    return {one for one in events.values_list("object_id", flat=True) if one is not None}
 
 
 # ------------------------------------------------------------------ rules
@@ -205,7 +205,7 @@ def second_person_rule_set(*, actor: Actor, tenant: Tenant, threshold: int | Non
         before={"second_person_from": before},
         after={"second_person_from": threshold},
     )
-    live_publish(tenant_id=tenant.id, kind="second-person", object_id=tenant.id)
+    live_publish(tenant_id=tenant.id, kind="agreement", object_id=tenant.id)
 
 
 def _loosen_good(option: str) -> bool:

@@ -119,11 +119,11 @@ def _plugged(vm: VirtualMachine, what: str) -> Thing:
 
 
 def _forgotten(host: Hypervisor, _option: str) -> Thing:
-    names = sorted(vm.name for vm in host.virtual_machines.all())  # type: ignore[attr-defined]
+    names = sorted(vm.name for vm in host.virtual_machines.all())
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     vms = f" with {len(names)} VM{'s' * (len(names) != 1)}: {shown}" if names else ""
     return Thing(host.name, host.site.name, f"is forgotten{vms}")
 
 
 def _with_vms(host: Hypervisor) -> set[UUID]:
-    return {host.pk, *host.virtual_machines.values_list("id", flat=True)}  # type: ignore[attr-defined]
+    return {host.pk, *host.virtual_machines.values_list("id", flat=True)}
