@@ -48,6 +48,6 @@ def test_asked_by_one_agreed_to_by_another_and_deleted(new_context, fleet):
     expect(page.get_by_test_id("decided")).to_contain_text("agreed by Ben")
     page.screenshot(path="/tmp/fe-decided.png", full_page=True)
     page.goto("/activity/")
-    expect(page.get_by_role("link", name="db")).to_be_visible()
+    expect(page.get_by_test_id("row").filter(has_text="db")).to_be_visible()
     assert Job.objects.count() == 2
     assert SecondPersonRequest.objects.get().done == 2
