@@ -26,7 +26,6 @@ def test_asked_by_one_agreed_to_by_another_and_deleted(new_context, fleet):
     page.get_by_test_id("reason").fill("We move to another site.")
     page.get_by_test_id("bulk-count").fill("2")
     assert violations(page) == []
-    page.screenshot(path="/tmp/fe-bulk.png", full_page=True)
     page.get_by_test_id("bulk-confirm").click()
     expect(page.get_by_test_id("message")).to_contain_text("Nothing is done until")
     page.wait_for_selector("html[data-live=up]")
@@ -35,7 +34,6 @@ def test_asked_by_one_agreed_to_by_another_and_deleted(new_context, fleet):
     # The other has a phone, and the night.
     other = new_context(width=360, scheme="dark", user=ben).new_page()
     other.goto("/approvals/second-person/")
-    other.screenshot(path="/tmp/fe-wish-360.png", full_page=True)
     wish = other.get_by_test_id("wish")
     expect(wish).to_contain_text("We move to another site.")
     expect(wish.get_by_test_id("things")).to_contain_text("is deleted with its disks")
@@ -46,7 +44,6 @@ def test_asked_by_one_agreed_to_by_another_and_deleted(new_context, fleet):
     expect(other.get_by_test_id("message")).to_contain_text("2 VMs are being deleted.")
     # The one who asked sees it without doing anything.
     expect(page.get_by_test_id("decided")).to_contain_text("agreed by Ben")
-    page.screenshot(path="/tmp/fe-decided.png", full_page=True)
     page.goto("/activity/")
     expect(page.get_by_test_id("row").filter(has_text="db")).to_be_visible()
     assert Job.objects.count() == 2
