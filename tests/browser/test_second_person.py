@@ -19,6 +19,10 @@ def test_asked_by_one_agreed_to_by_another_and_deleted(new_context, fleet):
     expect(page.get_by_test_id("rule")).to_contain_text("from 2 things on")
     assert violations(page) == []
 
+    # Of one thing's own page, where the rule is so.
+    page.goto(f"/approvals/second-person/ask/?kind=vm.delete&row={fleet.vm.id}&option=keep")
+    expect(page.get_by_text("its disks stay on the host")).to_be_visible()
+    assert violations(page) == []
     page.goto("/vms/")
     page.get_by_label("Choose all on this page").check()
     page.get_by_role("button", name="Delete…").click()
