@@ -10,7 +10,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from hypervisors.models import Hypervisor, Job
-from tenants.models import AccessRule, Site, Tenant, User
+from tenants.models import AccessRule, SecondPersonRequest, Site, Tenant, User
 from tenants.scope import scope_of, sign_in_scope
 from tenants.services.live import live_missed, person_group, tenant_group
 from tenants.services.reach import reach_tenants
@@ -27,6 +27,7 @@ _ROWS: dict[str, tuple[Any, str]] = {
     "hypervisor": (Hypervisor, "hypervisor.view"),
     "site": (Site, "site.view"),
     "image": (Image, "image.view"),
+    "agreement": (SecondPersonRequest, "agreement.manage"),
 }
 """What events are about, by their kind."""
 

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from tenants.models import Membership
+from tenants.services.second_person import agreements_waiting
 
 # The part of the navigation that each page belongs to.
 _SECTIONS = {
@@ -37,6 +38,7 @@ _SECTIONS = {
     "identity-provider": "sign-in-policies",
     "quota-new": "quotas",
     "quota-change": "quotas",
+    "second-person-ask": "second-person",
     "role-new": "roles",
     "role-change": "roles",
 }
@@ -49,6 +51,7 @@ _ADMINISTRATION = (
     ("invitations", "Invitations", "mail", "user.view"),
     ("approvals", "Approvals", "circle-check", "consent.manage"),
     ("quotas", "Quotas", "gauge", "billing.view"),
+    ("second-person", "Approvals", "circle-check", "agreement.manage"),
     ("audit", "Audit", "history", "audit.view"),
     ("sign-in-policies", "Sign-in policy", "lock", "policy.manage"),
 )
@@ -67,12 +70,24 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
 
     may_anywhere = SimpleLazyObject(may)
 
-    def administration() -> list[tuple[str, str, str]]:
-        return [entry[:3] for entry in _ADMINISTRATION if entry[3] in may_anywhere]
+    def administration() -> list[tuple[str, str, str, int]]:
+        entries = {
+            # One entry for both, by what the person may see there.
+            words: (name, words, image, 0)
+            for name, words, image, permission in reversed(_ADMINISTRATION)
+            if permission in may_anywhere
+        }
+        if "agreement.manage" in may_anywhere and "Approvals" in entries:
+            name, words, image, _ = entries["Approvals"]
+            entries[words] = (name, words, image, agreements_waiting(request.user))
+        return list(reversed(entries.values()))
 
+    section = _SECTIONS.get(page or "", page)
+    if section == "second-person" and "consent.manage" in may_anywhere:
+        section = "approvals"
     return {
         "current_page": page,
-        "section": _SECTIONS.get(page or "", page),
+        "section": section,
         "may_anywhere": may_anywhere,
         "administration": SimpleLazyObject(administration),
     }

@@ -3,9 +3,12 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from uuid import UUID
 
 from tenants.models import ApiToken, AuditEvent, User
 
+AGREED = "agreed by a second person"
+"""In place of a credential, of what was done because two people wanted it."""
 _LONGEST_AGENT = 120
 # What a browser calls itself by, the most telling first: nearly all say Mozilla and Safari too.
 _BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"))
@@ -23,6 +26,8 @@ class Actor:
     """Shortened: see `agent_short`."""
     session: str = ""
     """The beginning of a hash of the session's key: see `session_mark`."""
+    agreed: frozenset[UUID] = frozenset()
+    """Ids of what a second person has agreed to, just now."""
 
     @property
     def name(self) -> str:
@@ -42,6 +47,8 @@ class Actor:
     @property
     def credential(self) -> str:
         """Which token or session it was, in words that open nothing."""
+        if self.agreed:
+            return AGREED
         if self.token is not None:
             return f"token {self.token.prefix}"
         return f"session {self.session}" if self.session else ""

@@ -11,9 +11,11 @@ class TenantsConfig(AppConfig):
         from tenants.database.privileges import privileges_after_migrate
         from tenants.services.rechecks import rechecks_connect
         from tenants.services.roles import roles_after_migrate
+        from tenants.services.second_person_rules import kinds_register
         from tenants.services.sign_in_events import sign_in_events_connect
 
         sign_in_events_connect()
         rechecks_connect()
+        kinds_register()
         post_migrate.connect(roles_after_migrate, sender=self)
         post_migrate.connect(privileges_after_migrate, sender=self)

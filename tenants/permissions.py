@@ -30,7 +30,8 @@ PERMISSIONS = MappingProxyType(
         "user.view": "See people",
         "user.manage": "Invite and remove people",
         "role.manage": "Make and change roles",
-        "consent.manage": "Approve consoles of technicians, and say which need it",
+        "consent.manage": "Approve consoles of technicians; say which need it, and when two agree",
+        "agreement.manage": "Ask a second person, and agree as one to what one may do oneself",
         "audit.view": "See the audit log",
         "policy.manage": "Say how people sign in: policy and identity providers",
         "billing.view": "See usage reports",
@@ -39,7 +40,7 @@ PERMISSIONS = MappingProxyType(
 
 _VIEW = frozenset(name for name in PERMISSIONS if name.endswith(".view"))
 _OFFICE = frozenset({"audit.view", "billing.view"})
-_VM_USE = frozenset({"vm.power", "vm.console"})
+_VM_USE = frozenset({"vm.power", "vm.console", "agreement.manage"})
 _VM_ALL = _VM_USE | {"vm.create", "vm.edit", "vm.delete"}
 
 BUILT_IN_ROLES = MappingProxyType(
@@ -85,6 +86,7 @@ SUBJECTS = MappingProxyType(
         "user": "People",
         "role": "Roles",
         "consent": "Approvals",
+        "agreement": "Second person",
         "audit": "Audit",
         "policy": "Signing in",
         "billing": "Reports",

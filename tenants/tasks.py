@@ -9,6 +9,7 @@ from tenants.services.audit_delivery import checkpoints_deliver
 from tenants.services.audit_verify import audit_verify, verification_store
 from tenants.services.rechecks import recheck_ended
 from tenants.services.scopes import tenant_sets_sweep
+from tenants.services.second_person import second_person_resume
 from tenants.services.sessions import sessions_sweep
 
 log = structlog.get_logger("tenants")
@@ -51,3 +52,10 @@ def recheck_ended_memberships() -> int:
 def sweep_sessions() -> int:
     """Once a day: sessions and known devices that are too old. Answers how many."""
     return sessions_sweep()
+
+
+@shared_task(scope=system_scope("what two people agreed on is done to its end"))  # type: ignore[untyped-decorator]
+def resume_agreed() -> int:
+    """Once a minute: go on where the portal was stopped half-way through what a second person
+    agreed to. Answers how many requests that were."""
+    return second_person_resume()

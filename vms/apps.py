@@ -9,7 +9,9 @@ class VmsConfig(AppConfig):
         from vms.services.job_kinds import job_kinds_register
         from vms.services.observing import guest_observer_install
         from vms.services.quotas import move_check_install
+        from vms.services.second_person_kinds import second_person_kinds_register
 
         job_kinds_register()
         guest_observer_install()
         move_check_install()
+        second_person_kinds_register()

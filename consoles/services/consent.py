@@ -15,9 +15,10 @@ from django.utils import timezone
 from consoles.models import ConsentRequest, ConsentRule
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, RuleError
-from tenants.models import Membership, Tenant, User
+from tenants.models import Tenant, User
 from tenants.scope import system_scope
 from tenants.services.audit import audit_record
+from tenants.services.house import held_in_the_house, of_the_house
 from tenants.services.limits import limit_use
 from tenants.services.live import live_publish, person_recheck
 from vms.models import VirtualMachine
@@ -51,7 +52,7 @@ def consent_needed(user: User, vm: VirtualMachine) -> bool:
     """Whether `user` must have asked before opening this VM's console. Two queries at most."""
     if not ConsentRule.objects.about(vm).exists():
         return False
-    return not _of_the_house(user, vm.tenant, _CONSOLE)
+    return not of_the_house(user, vm.tenant, _CONSOLE)
 
 
 def consent_check(user: User, vm: VirtualMachine) -> None:
@@ -187,7 +188,7 @@ def consent_rule_set(
 
 def house_check(actor: Actor, tenant: Tenant) -> None:
     """Raises NotOfTheHouseError unless the actor may decide for the customer itself."""
-    if actor.user is None or not _of_the_house(actor.user, tenant, MANAGE):
+    if actor.user is None or not of_the_house(actor.user, tenant, MANAGE):
         raise NotOfTheHouseError(
             f"Only people of {tenant.name} itself decide on this: those with a role there that "
             "may approve consoles."
@@ -196,23 +197,9 @@ def house_check(actor: Actor, tenant: Tenant) -> None:
 
 def approvers(tenant: Tenant) -> "QuerySet[User]":
     """Who can decide for this customer."""
-    held = _held_in_the_house(tenant, MANAGE)
+    held = held_in_the_house(tenant, MANAGE)
     people = User.objects.filter(is_active=True, is_service=False)
     return people.filter(id__in=held.order_by().values("user_id"))
-
-
-def _of_the_house(user: User, tenant: Tenant, permission: str) -> bool:
-    return user.is_active and _held_in_the_house(tenant, permission).filter(user=user).exists()
-
-
-def _held_in_the_house(tenant: Tenant, permission: str) -> "QuerySet[Membership]":
-    house = Tenant.objects.and_above(tenant).exclude(kind=Tenant.Kind.MSP).order_by()
-    return (
-        Membership.objects.current()
-        .filter(tenant__in=house, role__permissions__contains=[permission])
-        .exclude(role__tenant=None, role__slug__startswith="msp-")
-        .exclude(role__tenant__kind=Tenant.Kind.MSP)
-    )
 
 
 def _recheck_consoles(tenant: Tenant, vm: VirtualMachine | None) -> None:

@@ -11,6 +11,7 @@ from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError, RuleError
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
+from tenants.services.second_person_rules import second_person_check
 
 _NAME = re.compile(r"\A[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
@@ -62,7 +63,14 @@ def hypervisor_rename(*, actor: Actor, hypervisor: Hypervisor, name: str) -> Hyp
 @transaction.atomic
 def hypervisor_remove(*, actor: Actor, hypervisor: Hypervisor) -> None:
     """Forget a host, with its networks and the record of its jobs. Its link ends, and its
-    keys open nothing any more. Raises HostHasVmsError."""
+    keys open nothing any more. Raises HostHasVmsError, SecondPersonNeededError."""
+    second_person_check(actor=actor, kind="hypervisor.remove", row=hypervisor)
+    hypervisor_drop(actor=actor, hypervisor=hypervisor)
+
+
+@transaction.atomic
+def hypervisor_drop(*, actor: Actor, hypervisor: Hypervisor) -> None:
+    """The same as a part of something else, which has asked whether it may be."""
     host = Hypervisor.objects.select_for_update(of=("self",)).get(pk=hypervisor.pk)
     host_id = host.id
     try:

@@ -17,6 +17,7 @@ from portal.api.views import not_found
 from tenants.api.access_views import AccessRuleViewSet, MembershipViewSet, RoleViewSet
 from tenants.api.audit import AuditViewSet
 from tenants.api.people_views import InvitationViewSet, PersonViewSet
+from tenants.api.second_person_views import SecondPersonRuleViewSet, SecondPersonViewSet
 from tenants.api.sign_in_views import (
     IdentityProviderViewSet,
     ProviderDomainsViewSet,
@@ -48,6 +49,7 @@ router.register("invitations", InvitationViewSet, basename="api-invitation")
 router.register("tokens", TokenViewSet, basename="api-token")
 router.register("service-accounts", ServiceAccountViewSet, basename="api-service-account")
 router.register("consents", ConsentViewSet, basename="api-consent")
+router.register("second-person", SecondPersonViewSet, basename="api-second-person")
 router.register("audit", AuditViewSet, basename="api-audit")
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -86,6 +88,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "tenants/<str:pk>/sign-in/",
         SignInViewSet.as_view({"get": "retrieve", "put": "update"}),
         name="api-tenant-sign-in",
+    ),
+    path(
+        "tenants/<str:pk>/second-person/",
+        SecondPersonRuleViewSet.as_view({"get": "retrieve", "put": "update"}),
+        name="api-tenant-second-person",
     ),
     path(
         "tenants/<str:pk>/identity-providers/",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -9,7 +10,8 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.views import View
 
@@ -18,6 +20,7 @@ from tenants.errors import RuleError
 from tenants.models import Membership, User
 from tenants.models.holdings import Along
 from tenants.permissions import check_known
+from tenants.services.second_person_rules import SecondPersonNeededError
 
 SIGNED_IN = "signed-in"
 """In place of a permission, on pages about nothing but the person themselves."""
@@ -46,12 +49,24 @@ class PageView(View):
             return redirect_to_login(request.get_full_path())
         try:
             response = super().dispatch(request, *args, **kwargs)
+        except SecondPersonNeededError as needed:
+            response = self._ask_second_person(needed)
         except ObjectDoesNotExist as error:
             # Found, and deleted by somebody else before it was locked.
             raise Http404 from error
         # What a person may see to-day is nobody else's, and not for the back button either.
         add_never_cache_headers(response)
         return response
+
+    def _ask_second_person(self, needed: SecondPersonNeededError) -> HttpResponseBase:
+        """What one person can't do, leads to where they ask for another."""
+        if "agreement.manage" not in Membership.objects.permissions_of(self.user):
+            messages.error(
+                self.request, f"{needed.why} Your role can't ask for one: ask a colleague to do it."
+            )
+            return redirect("dashboard")
+        query = urlencode({"kind": needed.kind.name, "row": needed.row_id, "option": needed.option})
+        return redirect(f"{reverse('second-person-ask')}?{query}")
 
     @property
     def user(self) -> User:

@@ -14,6 +14,17 @@ from django.utils.safestring import SafeString
 from portal.views.base import PageView
 from tenants.actor import Actor
 from tenants.errors import RuleError
+from tenants.models import Membership
+from tenants.services.second_person import asked_words, rows_wanted, second_person_ask
+from tenants.services.second_person_kinds import kind_named
+from tenants.services.second_person_mail import second_person_ask_mail
+from tenants.services.second_person_people import agreers, in_words
+from tenants.services.second_person_rules import (
+    NOT_NEEDED,
+    Needed,
+    SecondPersonNeededError,
+    second_person_needed,
+)
 
 MOST_AT_ONCE = 100
 _TOLD = 5
@@ -54,6 +65,8 @@ class Action:
     """What is lost for good. It makes the button red."""
     typed: bool = False
     """Whether the number of rows must be typed to confirm."""
+    kind: str = ""
+    """What a second person is asked about, where it destroys something."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,8 @@ class BulkPage(PageView):
     """A list's actions on many rows. Only rows on which the person holds `permission` count."""
 
     template_name = "pages/bulk.html"
+    needed: Needed
+    """Of the rows at hand, those that a second person must agree to."""
     list_name: ClassVar[str]
     nouns: ClassVar[tuple[str, str]]
     """One, and many: "VM", "VMs"."""
@@ -108,23 +123,64 @@ class BulkPage(PageView):
             )
             return redirect(self.list_name)
         plans = [self._plan(row, action) for row in self.rows().filter(id__in=ids)]
+        self.needed = self._needed(action, plans)
+        unseen = len(ids) - len(plans)
         if "confirmed" not in request.POST:
-            return self._preview(action, plans, unseen=len(ids) - len(plans))
+            return self._preview(action, plans, unseen=unseen)
         # The preview sends along the rows that it said it would touch, and no others.
         if action.typed and request.POST.get("count", "").strip() != str(len(ids)):
-            return self._preview(
-                action,
-                plans,
-                unseen=len(ids) - len(plans),
-                wrong="This is not their number. Nothing was done.",
-            )
-        return self._carry_out(action, plans)
+            wrong = "This is not their number. Nothing was done."
+            return self._preview(action, plans, unseen=unseen, wrong=wrong)
+        do = self._confirm_asking if self.needed else self._carry_out
+        return do(action, plans)
+
+    def _confirm_asking(self, action: Action, plans: list[Plan]) -> HttpResponse:
+        """Ask for what needs a second person, then do the rest."""
+        try:
+            asked = self._ask(action, plans)
+        except RuleError as refusal:
+            return self._preview(action, plans, unseen=0, no_ask=refusal.message)
+        rest = [plan for plan in plans if plan.row.pk not in self.needed.ids]
+        if rest:
+            self._carry_out(action, rest)
+        messages.success(self.request, asked)
+        return redirect("second-person")
+
+    def _needed(self, action: Action, plans: list[Plan]) -> Needed:
+        """Which rows a second person must agree to."""
+        kind = kind_named(action.kind)
+        rows = [plan.row for plan in plans if not plan.fate.why_not]
+        if kind is None:
+            return NOT_NEEDED
+        return second_person_needed(actor=self.actor, kind=kind, rows=rows)
+
+    def _ask(self, action: Action, plans: list[Plan]) -> str:
+        """Ask for those rows that need it, as they were previewed. Raises RuleError."""
+        kind = kind_named(action.kind)
+        assert kind is not None  # noqa: S101 - else nothing is needed
+        if "agreement.manage" not in Membership.objects.permissions_of(self.user):
+            raise RuleError("Your role can't ask a second person. Ask a colleague to do it.")
+        ids = [plan.row.pk for plan in plans if plan.row.pk in self.needed.ids]
+        made = second_person_ask(
+            actor=self.actor,
+            kind=kind,
+            rows=rows_wanted(kind, self.user, ids),
+            reason=self.request.POST.get("reason", ""),
+        )
+        second_person_ask_mail(made)
+        return asked_words(kind, ids)
 
     def _plan(self, row: Any, action: Action) -> Plan:
         return Plan(row, *self.describe(row), fate=action.fate(row))
 
     def _preview(
-        self, action: Action, plans: list[Plan], *, unseen: int, wrong: str = ""
+        self,
+        action: Action,
+        plans: list[Plan],
+        *,
+        unseen: int,
+        wrong: str = "",
+        no_ask: str = "",
     ) -> HttpResponse:
         doable = [plan for plan in plans if not plan.fate.why_not]
         return self.page(
@@ -139,9 +195,20 @@ class BulkPage(PageView):
                 "list_name": self.list_name,
                 "here": self.request.path,
                 "wrong": wrong,
+                "needed": self.needed,
+                "who": self._who(action, plans),
+                "no_ask": no_ask,
             },
-            status=422 if wrong else 200,
+            status=422 if wrong or no_ask else 200,
         )
+
+    def _who(self, action: Action, plans: list[Plan]) -> str:
+        """Who could agree, in words."""
+        kind = kind_named(action.kind)
+        if kind is None or not self.needed:
+            return ""
+        rows = [plan.row for plan in plans if plan.row.pk in self.needed.ids]
+        return in_words(agreers(kind, rows, but=self.user), reader=self.user)
 
     def _carry_out(self, action: Action, plans: list[Plan]) -> HttpResponse:
         done, refused = 0, []
@@ -154,6 +221,8 @@ class BulkPage(PageView):
                 done += 1
             except RuleError as refusal:
                 refused.append(f"{plan.name}: {refusal.message}")
+            except SecondPersonNeededError as needed:
+                refused.append(f"{plan.name}: {needed.why} Choose it again to ask for one.")
         if done:
             words = f"{done} {self.nouns[done != 1]} {'is' if done == 1 else 'are'} {action.done}."
             messages.success(self.request, f"{words} {self.follow}".strip())

@@ -32,6 +32,7 @@ _ACTIONS = {
             "are; to come back, each must join again."
         ),
         typed=True,
+        kind="hypervisor.remove",
     )
 }
 

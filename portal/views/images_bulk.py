@@ -25,6 +25,7 @@ _ACTIONS = {
         icon="history",
         fate=_fate,
         carry_out=lambda actor, image: image_retire(actor=actor, image=image),
+        kind="image.retire",
     )
 }
 

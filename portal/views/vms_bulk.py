@@ -67,6 +67,7 @@ _POWER = {
             "This is pulling the plug: what the guests have not written to their disks is lost. "
             "“Shut down” asks them politely."
         ),
+        kind="vm.stop",
     ),
 }
 _DELETE = {
@@ -81,6 +82,7 @@ _DELETE = {
             "delete it on its own page."
         ),
         typed=True,
+        kind="vm.delete",
     )
 }
 

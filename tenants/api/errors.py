@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 from tenants.errors import RuleError
+from tenants.services.second_person_rules import SecondPersonNeededError
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, RuleError):
         fields = {error.field: [error.message]} if error.field else None
         return Response(error_body(error.code, error.message, fields), status=error.status)
+    if isinstance(error, SecondPersonNeededError):
+        return Response(error_body(error.code, error.message), status=error.status)
     if isinstance(error, ObjectDoesNotExist):
         # Found, and deleted by somebody else before it was locked.
         logger.info("API: gone meanwhile: %s", error)

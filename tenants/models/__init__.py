@@ -15,6 +15,7 @@ from tenants.models.invitation import Invitation
 from tenants.models.membership import Membership, Role
 from tenants.models.owned import TenantOwnedModel, TenantQuerySet
 from tenants.models.saved_view import SavedView
+from tenants.models.second_person import SecondPersonRequest, SecondPersonRule
 from tenants.models.service_account import ServiceAccount
 from tenants.models.sign_in import (
     IdentityProvider,
@@ -47,6 +48,8 @@ __all__ = [
     "MfaFor",
     "Role",
     "SavedView",
+    "SecondPersonRequest",
+    "SecondPersonRule",
     "ServiceAccount",
     "SignInMethod",
     "SignInPolicy",

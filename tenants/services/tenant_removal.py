@@ -8,6 +8,7 @@ from tenants.errors import InvalidInputError, RuleError
 from tenants.models import DeletedTenant, Tenant
 from tenants.scope import system_scope
 from tenants.services.audit import audit_record
+from tenants.services.second_person_rules import second_person_check
 
 
 class TenantNotEmptyError(RuleError):
@@ -21,8 +22,9 @@ def tenant_remove(*, actor: Actor, tenant: Tenant) -> None:
     roles and its memberships. Whoever reads the audit log of the tenant above goes on reading
     this one's. An MSP is not deleted: nobody would be left to read.
 
-    Raises InvalidInputError, TenantNotEmptyError.
+    Raises InvalidInputError, TenantNotEmptyError, SecondPersonNeededError.
     """
+    second_person_check(actor=actor, kind="tenant.remove", row=tenant)
     tenant = Tenant.objects.select_for_update(of=("self",)).get(pk=tenant.pk)
     above = tenant.parent
     if above is None:

@@ -21,6 +21,7 @@ from tenants.models import (
     Invitation,
     Membership,
     Role,
+    SecondPersonRequest,
     ServiceAccount,
     Tenant,
     User,
@@ -92,6 +93,10 @@ class Scene:
     wish: ConsentRequest
     approval: ConsentRequest
     quota: Quota
+    asked: SecondPersonRequest
+    """Of somebody else."""
+    asking: SecondPersonRequest
+    """Of the person."""
 
     @property
     def msp(self) -> Tenant:
@@ -142,6 +147,8 @@ def scene_make(msp: Tenant, user: User) -> Scene:
         ),
         wish=_wish(fleet, user),
         quota=Quota.objects.create(tenant=fleet.customer, vms=10),
+        asked=_asked(fleet, MembershipFactory(tenant=fleet.msp, role="msp-owner").user),
+        asking=_asked(fleet, user),
         approval=_wish(fleet, user, approved_until=timezone.now() + timedelta(hours=1)),
         invitation=Invitation.objects.create(
             tenant=fleet.customer,
@@ -168,6 +175,17 @@ def _wish(fleet: Fleet, user: User, **decided: Any) -> ConsentRequest:
         requester_name="Tess",
         reason="broken",
         **decided,
+    )
+
+
+def _asked(fleet: Fleet, asker: User) -> SecondPersonRequest:
+    return SecondPersonRequest.objects.create(
+        tenant=fleet.customer,
+        kind="vm.stop",
+        asker=asker,
+        asker_name="Tess",
+        reason="We move.",
+        things=[{"id": str(fleet.vm.id), "name": "x", "where": "x", "loss": "x"}],
     )
 
 
@@ -215,6 +233,18 @@ PAGES: dict[str, Any] = {
     "consent-ask": lambda s: (f"{s.fleet.vm_page}console/ask/", {"reason": "It hangs."}),
     "approvals": lambda s: ("/approvals/", {"request": s.wish.id, "decision": "4"}),
     "consent-rule": lambda s: ("/approvals/rules/", {"vm": s.fleet.vm.id, "wanted": "yes"}),
+    "second-person": lambda s: (
+        "/approvals/second-person/",
+        {"second": s.asked.id, "decision": "refuse"},
+    ),
+    "second-person-ask": lambda s: (
+        "/approvals/second-person/ask/",
+        {"kind": "vm.delete", "row": s.fleet.vm.id, "reason": "We move."},
+    ),
+    "second-person-rule": lambda s: (
+        "/approvals/second-person/rules/",
+        {"tenant": s.fleet.customer.id, "threshold": "5"},
+    ),
     "person-leave": lambda s: (f"/people/{s.fleet.owner.id}/leave/", {}),
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
     "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
@@ -371,6 +401,13 @@ CALLS: dict[str, Any] = {
     "POST vms/{pk}/console/request/": lambda s: (s.fleet.vm.id, {"reason": "It hangs."}),
     "POST consents/{pk}/decide/": lambda s: (s.wish.id, {"hours": 1}),
     "POST consents/{pk}/end/": lambda s: (s.approval.id, {}),
+    "POST second-person/": lambda s: (
+        None,
+        {"kind": "vm.delete", "rows": [str(s.fleet.vm.id)], "reason": "We move."},
+    ),
+    "POST second-person/{pk}/decide/": lambda s: (s.asked.id, {"agree": False}),
+    "POST second-person/{pk}/withdraw/": lambda s: (s.asking.id, {}),
+    "PUT tenants/{pk}/second-person/": lambda s: (s.fleet.customer.id, {"threshold": 5}),
     "POST people/{pk}/leave/": lambda s: (s.fleet.owner.id, {}),
     "POST invitations/": lambda s: (
         None,

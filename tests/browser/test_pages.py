@@ -54,6 +54,8 @@ ADDRESSES = [
     "quotas",
     "quota-new",
     "quota-change",
+    "second-person",
+    "second-person-ask",
 ]
 
 
@@ -80,6 +82,10 @@ def address_of(name, fleet):
         "person-leave": f"/people/{fleet.owner.pk}/leave/",
         "invitation-new": "/invitations/new/",
         "quota-new": "/quotas/new/",
+        "second-person": "/approvals/second-person/",
+        "second-person-ask": (
+            f"/approvals/second-person/ask/?kind=vm.delete&row={fleet.vm.id}&option="
+        ),
     }
     if name in ("audit", "audit-event"):
         event = audit_record(

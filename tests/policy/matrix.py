@@ -38,7 +38,7 @@ _SEGMENTS = {
     "access-rules": "access_rule", "consents": "consent",
     "identity-providers": "identity_provider", "providers": "identity_provider",
     "invitations": "invitation", "tokens": "api_token", "service-accounts": "service_account",
-    "quotas": "quota",
+    "quotas": "quota", "second-person": "second_person",
 }  # fmt: skip
 _SUM = "SELECT count(*), coalesce(sum(hashtextextended(r::text, 0)), 0)"
 
@@ -112,6 +112,7 @@ _IDS = {
     "hypervisor": "hypervisor", "host": "hypervisor", "image": "image", "network": "network",
     "vm": "vm", "vms": "vm", "id": "vm", "ids": "vm", "user": "user", "role": "role",
     "job": "job", "token": "api_token", "from": "job", "request": "consent",
+    "second": "second_person", "row": "vm",
 }  # fmt: skip
 _BODIES = (
     *((f"with {name}", ((name, kind),)) for name, kind in _IDS.items()),

@@ -19,7 +19,7 @@ import portal.api.urls
 from consoles.models import ConsentRequest
 from tenants.actor import Actor
 from tenants.api.base import OWN, TenantViewSet
-from tenants.models import AuditEvent, Invitation, Role
+from tenants.models import AuditEvent, Invitation, Role, SecondPersonRequest
 from tenants.permissions import BUILT_IN_ROLES, PERMISSIONS
 from tenants.services.audit import audit_record
 from tenants.services.people import api_token_create
@@ -154,6 +154,10 @@ class World:
         self.consent = ConsentRequest.objects.create(
             tenant=self.tenant, vm=self.vm, requester=self.user, requester_name="T", reason="why"
         )
+        self.second_person = SecondPersonRequest.objects.create(
+            tenant=self.tenant, kind="vm.stop", asker=self.user, asker_name="T", reason="why",
+            things=[{"id": str(self.vm.id), "name": self.vm.name, "where": "x", "loss": "x"}],
+        )  # fmt: skip
         self.invitation = Invitation.objects.create(
             tenant=self.tenant, role=membership.role, email="invited@example.com",
             invited_by=self.people, hash=uuid.uuid4().hex,

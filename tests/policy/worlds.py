@@ -35,6 +35,8 @@ from tenants.models import (
     KnownDevice,
     Role,
     SavedView,
+    SecondPersonRequest,
+    SecondPersonRule,
     ServiceAccount,
     Tenant,
     User,
@@ -125,7 +127,7 @@ def nobody() -> World:
     kinds = (
         "tenant site hypervisor network image image_version vm disk nic job join_token ticket "
         "user api_token membership access_rule role audit_event saved_view sign_in_policy "
-        "identity_provider domain invitation consent service_account quota"
+        "identity_provider domain invitation consent service_account quota second_person"
     )
     ids = {kind: str(ident(NOBODY)) for kind in kinds.split()}
     name = word(NOBODY)
@@ -317,6 +319,13 @@ def _world(digits: int, tenant: Tenant) -> World:
         tenant=tenant, vm=vm, id=ident(digits), requester=user, requester_name=f"q-{mine}",
         reason=mine,
     )  # fmt: skip
+    # So high that nothing here needs one.
+    SecondPersonRule.objects.create(tenant=tenant, threshold=100, id=ident(digits))
+    second = SecondPersonRequest.objects.create(
+        tenant=tenant, id=ident(digits), kind="vm.stop", asker=user, asker_name=f"q-{mine}",
+        reason=mine, site_ids=[site.id], vm_ids=[vm.id],
+        things=[{"id": str(vm.id), "name": vm.name, "where": host.name, "loss": mine}],
+    )  # fmt: skip
     invitation = Invitation.objects.create(
         tenant=tenant, id=ident(digits), email=f"i@{mine}.example", role=role, invited_by=user,
         hash=hashlib.sha256(secret.encode()).hexdigest(), expires_at=soon,
@@ -332,6 +341,7 @@ def _world(digits: int, tenant: Tenant) -> World:
         "job": job, "join_token": token, "ticket": ticket, "user": user, "api_token": api_token,
         "membership": membership, "access_rule": rule, "role": role, "audit_event": event,
         "saved_view": view, "invitation": invitation, "consent": consent, "quota": quota,
+        "second_person": second,
         "sign_in_policy": policy, "identity_provider": provider,
         "domain": domain, "service_account": account,
     }  # fmt: skip

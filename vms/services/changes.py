@@ -12,6 +12,7 @@ from tenants.actor import Actor
 from tenants.errors import InvalidInputError, RuleError
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
+from tenants.services.second_person_rules import second_person_check
 from vms.models import Power, VirtualMachine
 from vms.services.capacity import host_capacity, must_fit
 from vms.services.creation import disks_check, memory_check, name_check, name_taken, vcpus_check
@@ -121,8 +122,10 @@ def vm_delete(*, actor: Actor, vm: VirtualMachine, keep_disks: bool = False) -> 
     """Remove the guest with its disks, or leaving them in the host's kept/ folder. The rows
     go when the host has done it. A creation that was not sent yet is taken back instead.
 
-    Raises VmBusyError, HostOfflineError, VmNotReadyError.
+    Raises VmBusyError, HostOfflineError, VmNotReadyError, SecondPersonNeededError.
     """
+    option = "keep" if keep_disks else ""
+    second_person_check(actor=actor, kind="vm.delete", row=vm, option=option)
     waiting = (
         Job.objects.select_for_update()
         .filter(subject_id=vm.id, kind="vm.create", status=Status.QUEUED)

@@ -3,11 +3,12 @@
 from django.db import transaction
 
 from hypervisors.models import Hypervisor, Job
-from hypervisors.services.hypervisors import hypervisor_remove
+from hypervisors.services.hypervisors import hypervisor_drop
 from tenants.actor import Actor
 from tenants.errors import RuleError
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
+from tenants.services.second_person_rules import second_person_check
 from vms.models import VirtualMachine
 
 
@@ -23,8 +24,9 @@ def host_forget(*, actor: Actor, hypervisor: Hypervisor) -> int:
     """Forget a host that has no link, together with its VMs. Answers how many VMs it had.
 
     Nothing is asked of the machine: should it still run somewhere, its guests go on, and its
-    agent is refused. Raises HostIsOnlineError.
+    agent is refused. Raises HostIsOnlineError, SecondPersonNeededError.
     """
+    second_person_check(actor=actor, kind="hypervisor.forget", row=hypervisor)
     # In the order of everybody who locks: host, jobs, VMs.
     host = Hypervisor.objects.select_for_update(of=("self",)).get(pk=hypervisor.pk)
     if host.online:
@@ -46,5 +48,5 @@ def host_forget(*, actor: Actor, hypervisor: Hypervisor) -> int:
         )
         live_publish(tenant_id=host.tenant_id, kind="vm", object_id=vm.id)
     VirtualMachine.objects.filter(id__in=[vm.id for vm in vms]).delete()
-    hypervisor_remove(actor=actor, hypervisor=host)
+    hypervisor_drop(actor=actor, hypervisor=host)
     return len(vms)

@@ -13,6 +13,7 @@ from tenants.errors import InvalidInputError, NameTakenError, RuleError
 from tenants.models import Tenant
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
+from tenants.services.second_person_rules import second_person_check
 from vms.models import Image, ImageVersion
 from vms.services.capacity import GIB
 from vms.services.credentials import username_check
@@ -195,7 +196,9 @@ def image_version_add(
 
 @transaction.atomic
 def image_retire(*, actor: Actor, image: Image) -> None:
-    """No new VM is made from it. VMs that were, go on; its name is free again."""
+    """No new VM is made from it. VMs that were, go on; its name is free again.
+    Raises SecondPersonNeededError."""
+    second_person_check(actor=actor, kind="image.retire", row=image)
     locked = Image.objects.select_for_update().get(pk=image.pk)
     if locked.retired_at is not None:
         return

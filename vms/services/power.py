@@ -10,6 +10,7 @@ from tenants.actor import Actor
 from tenants.errors import RuleError
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
+from tenants.services.second_person_rules import second_person_check
 from vms.models import VirtualMachine
 
 
@@ -37,14 +38,18 @@ def vm_shutdown(*, actor: Actor, vm: VirtualMachine) -> Job:
 
 @transaction.atomic
 def vm_stop(*, actor: Actor, vm: VirtualMachine) -> Job:
-    """Force off, at once, like pulling the plug. Errors as in `vm_start`."""
+    """Force off, at once, like pulling the plug. Errors as in `vm_start`, and
+    SecondPersonNeededError."""
+    second_person_check(actor=actor, kind="vm.stop", row=vm)
     return _power_job(actor, vm, "vm.stop", desired="off")
 
 
 @transaction.atomic
 def vm_reboot(*, actor: Actor, vm: VirtualMachine, force: bool = False) -> Job:
     """Restart the guest: politely, or with `force` like the reset button. Errors as in
-    `vm_start`."""
+    `vm_start`, and SecondPersonNeededError."""
+    if force:
+        second_person_check(actor=actor, kind="vm.reset", row=vm)
     return _power_job(actor, vm, "vm.reboot", desired="running", force=force)
 
 
