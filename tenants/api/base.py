@@ -6,12 +6,14 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import PermissionDenied
+from django_filters import MultipleChoiceFilter
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from tenants.actor import Actor
+from tenants.api.limits import count_call, count_refusal
 from tenants.middleware import READING, actor_for
 from tenants.models import Membership, User
 from tenants.scope import current, enter, scope_of, sign_in_scope
@@ -42,8 +44,16 @@ class TenantViewSet(GenericViewSet[M]):
     def perform_authentication(self, request: Request) -> None:
         """From here on the second wall is that of the person, however they were recognised."""
         with sign_in_scope():
-            super().perform_authentication(request)
+            try:
+                super().perform_authentication(request)
+            except AuthenticationFailed as error:
+                count_refusal(request, error)
+                raise
             user = request.user
+        if not user.is_authenticated:
+            count_refusal(request, None)
+            return
+        count_call(request)
         if current().person != user.pk:
             enter(scope_of(user))
 
@@ -56,6 +66,7 @@ class TenantViewSet(GenericViewSet[M]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        self._say_once(request)
         if self.action in (None, "metadata"):
             return  # a method that the viewset does not have: 405 follows
         permission = self.permission
@@ -63,6 +74,22 @@ class TenantViewSet(GenericViewSet[M]):
         user = cast(User, self.request.user)
         if permission not in Membership.objects.permissions_of(user):
             raise PermissionDenied(f"You may not do this: no role of yours has “{permission}”.")
+
+    def _say_once(self, request: Request) -> None:
+        """Which of two values counts, every reader decides for itself: so neither does."""
+        filters: Any = getattr(self, "filterset_class", None)
+        several = {
+            name
+            for name, one in (filters.base_filters if filters else {}).items()
+            if isinstance(one, MultipleChoiceFilter)
+        }
+        twice = [
+            name[:100]
+            for name, values in request.query_params.lists()
+            if len(values) > 1 and name not in several
+        ]
+        if twice:
+            raise ValidationError({name: ["This is there more than once."] for name in twice})
 
     def checked(self, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
         """The request's body, as this serializer understands it. Raises ValidationError."""

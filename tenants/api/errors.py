@@ -39,7 +39,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's hook. What nobody foresaw is logged, and becomes a 500 without details."""
     if isinstance(error, RuleError):
         fields = {error.field: [error.message]} if error.field else None
-        return Response(error_body(error.code, error.message, fields), status=error.status)
+        wait_s = getattr(error, "wait_s", None)
+        headers = {"Retry-After": str(wait_s)} if wait_s else {}
+        body = error_body(error.code, error.message, fields)
+        return Response(body, status=error.status, headers=headers)
     if isinstance(error, ObjectDoesNotExist):
         # Found, and deleted by somebody else before it was locked.
         logger.info("API: gone meanwhile: %s", error)
