@@ -56,6 +56,7 @@ from hypervisors.services.screens import SINCE_PROTOCOL, screen_store
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
 from hypervisors.sockets import Socket, in_database
 from tenants.scope import enter, tenant_scope
+from tenants.sockets import FROM_PORTAL, OWN_HOST, PROVES
 
 log = structlog.get_logger("hypervisors.link")
 
@@ -73,6 +74,27 @@ _CROSSING = timedelta(seconds=30)
 
 class AgentConsumer(Socket):
     """One connected host. Identity comes from the handshake, never from a message body."""
+
+    messages: ClassVar[dict[str, str]] = {
+        "job.send": FROM_PORTAL,
+        "console.open": FROM_PORTAL,
+        "screen.take": FROM_PORTAL,
+        "link.probe": FROM_PORTAL,
+        "link.answer": FROM_PORTAL,
+        "link.replaced": FROM_PORTAL,
+        "link.removed": FROM_PORTAL,
+    }
+    hears: ClassVar[dict[Any, str]] = {
+        Hello: PROVES,
+        Snapshot: OWN_HOST,
+        Usage: OWN_HOST,
+        VmChanged: OWN_HOST,
+        JobAccepted: OWN_HOST,
+        JobProgress: OWN_HOST,
+        JobFinished: OWN_HOST,
+        StreamRefused: OWN_HOST,
+        Screenshot: OWN_HOST,
+    }
 
     handshake_s: ClassVar[float] = 10.0
     rival_here_s: ClassVar[float] = 1.0

@@ -89,6 +89,9 @@ def _matrix(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]
         said_by(worker(env, "scene", str(scene)))
         both = _try_all(env, scene, "both", options)
         second = _try_all(env, scene, "second", options)
+        # Last, as it alone leaves something behind: reports of hosts.
+        for tally, walls in ((both, "both"), (second, "second")):
+            _try_sockets(env, scene, walls, tally)
     calls = both["calls"] + second["calls"]
     return [
         emit(Figure(NAME, "matrix-calls", calls, "calls", AIM_CALLS, calls >= AIM_CALLS)),
@@ -115,12 +118,25 @@ def _try_all(
     for process in processes:
         tally = said_by(process)
         statuses.update(tally.pop("statuses"))
-        for name, value in tally.items():
-            total[name] += value
+        for name in total:
+            total[name] += tally[name]
     for line in [*total["leaks"][:SHOWN], *total["errors"][:SHOWN]]:
         say(f"  {line}")
     say(f"  {total['calls']} calls; answers {dict(sorted(statuses.items()))}")
     return total
+
+
+def _try_sockets(env: Mapping[str, str], scene: Path, walls: str, tally: dict[str, Any]) -> None:
+    """Add what came of the sockets' messages."""
+    say(f"The sockets, with {walls} wall{'s' if walls == 'both' else ''}")
+    found = said_by(worker(env, "sockets", str(scene), walls))
+    if not found["heard"]:
+        raise PortalError("Nothing was said over any socket: the bench is at fault.")
+    for line in found["leaks"][:SHOWN]:
+        say(f"  {line}")
+    for name in ("calls", "cells", "leaks"):
+        tally[name] += found[name]
+    say(f"  {found['calls']} messages; ends {dict(sorted(found['statuses'].items()))}")
 
 
 def _schema(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:

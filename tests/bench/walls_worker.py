@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,19 @@ def schema(path: str, share: str, sample: str, seed: str, examples: str) -> dict
         made, examples=int(examples), seed=int(seed), part=float(sample), share=(number, count)
     )
     return {name: value for name, value in asdict(found).items() if name != "kinds"}
+
+
+def sockets(path: str, walls: str) -> dict[str, Any]:
+    """Every message of every socket; the tally."""
+    from tests.policy import sockets as matrix_of_sockets
+
+    made = _read(path)
+    if walls == "second":
+        made.callers = [replace(one, sees=one.sees | one.behind) for one in made.callers]
+    hosts = tuple(relation for relation in made.worlds if relation != "nobody")
+    with no_first_wall() if walls == "second" else contextlib.nullcontext():
+        tally = matrix_of_sockets.run(made, callers=made.callers, hosts=hosts)
+    return {**vars(tally), "statuses": dict(tally.statuses)}
 
 
 def matrix(path: str, walls: str, share: str, sample: str, seed: str) -> dict[str, Any]:
@@ -145,6 +158,7 @@ if __name__ == "__main__":
     enter(system_scope("the bench's own eyes"))
     works: dict[str, Any] = {
         "migrate": migrate, "scene": scene, "matrix": matrix, "schema": schema, "cost": cost,
+        "sockets": sockets,
     }  # fmt: skip
     work = works[sys.argv[1]]
     json.dump(work(*sys.argv[2:]), sys.stdout)

@@ -67,6 +67,8 @@ class Tally:
     leaks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+    heard: int = 0
+    """What was said over sockets: nothing leaks where nothing is said."""
 
 
 # ------------------------------------------------------------------ which calls there are
