@@ -13,7 +13,7 @@ from agent.service import Agent
 from agent.settings import Settings
 
 if TYPE_CHECKING:
-    pass
+    from metadata.control import NicStatus
 
 
 class _Later:
@@ -22,9 +22,9 @@ class _Later:
     def __init__(self) -> None:
         self.agent: Agent | None = None
 
-    def nic_state(self, nic_id: str, state: str, done: bool) -> None:
+    def nic_state(self, status: "NicStatus") -> None:
         if self.agent is not None:
-            self.agent.nic_state(nic_id, state, done)
+            self.agent.nic_state(status)
 
 
 def _agent(settings: Settings, later: _Later, **parts: Any) -> Agent:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -18,6 +18,9 @@ from agent.link import Link
 from agent.records import VmRecord
 from agent.screens import Screens
 from agent.streams import ConsoleStreams
+
+if TYPE_CHECKING:
+    from metadata.control import NicStatus
 
 log = structlog.get_logger("agent.service")
 
@@ -181,9 +184,9 @@ class Agent:
 
         task.add_done_callback(done)
 
-    def nic_state(self, nic_id: str, state: str, done: bool) -> None:
-        """The metadata service saw something on a NIC. `done`: the first boot has ended."""
-        self._spawn(self._note_nic(nic_id, state, done=done))
+    def nic_state(self, status: "NicStatus") -> None:
+        """The metadata service saw something on a NIC."""
+        self._spawn(self._note_nic(status))
 
     async def _follow(self, vm_id: str, before: "asyncio.Task[None] | None") -> None:
         host = self.host
@@ -203,18 +206,24 @@ class Agent:
                 log.info("a guest was started by somebody else", vm_id=vm_id)
                 await plumb_guest(host, record)
 
-    async def _note_nic(self, nic_id: str, state: str, *, done: bool) -> None:
+    async def _note_nic(self, status: "NicStatus") -> None:
         host = self.host
-        record = host.records.of_nic(nic_id)
+        record = host.records.of_nic(status.nic_id)
         if record is None:
             return
         # No lock of the guest: a running job on it, above all its creation, must not delay
         # this.
         changed = await asyncio.to_thread(
-            host.records.update, record.vm_id, lambda known: _noted(known, nic_id, state, done)
+            host.records.update, record.vm_id, lambda known: _noted(known, status)
         )
         if changed is not None and changed != record:
-            log.info("metadata", vm_id=record.vm_id, nic_id=nic_id, state=state, done=done)
+            log.info(
+                "metadata",
+                vm_id=record.vm_id,
+                nic_id=status.nic_id,
+                state=status.state,
+                done=status.done,
+            )
             await host.publish(record.vm_id)
 
     # ------------------------------------------------------------------ going down
@@ -259,9 +268,10 @@ class Agent:
         task.add_done_callback(self._background.discard)
 
 
-def _noted(record: VmRecord, nic_id: str, state: str, done: bool) -> VmRecord:
-    changed = msgspec.structs.replace(record, metadata={**record.metadata, nic_id: state})
-    if not done:
+def _noted(record: VmRecord, status: "NicStatus") -> VmRecord:
+    states = {**record.metadata, status.nic_id: status.state}
+    changed = msgspec.structs.replace(record, metadata=states)
+    if not status.done:
         return changed
     # The secrets have served: the guest is told nothing secret at a later boot.
     guest = msgspec.structs.replace(record.guest, sealed_secrets=None)

@@ -18,10 +18,11 @@ from msgspec import Meta
 
 from metadata.documents import Id, NicDocument
 
-VERSION = 2
+VERSION = 3
 """The agent replaces a server that speaks another version."""
 
 NicState = Literal["not_asked", "served", "sealed"]
+LanDhcp = Literal["unknown", "site", "silent", "given"]
 
 _MAX_FRAME = 8 * 1024 * 1024
 _MAX_SOCKETS = 8
@@ -52,9 +53,16 @@ Request = Serve | Forget | Quit
 
 
 class NicStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds since the Unix epoch: first request of all, first time the user-data was
+    given out, and when secrets were sealed away."""
+
     nic_id: Id
     state: NicState
     done: bool
+    asked_at: float | None = None
+    served_at: float | None = None
+    sealed_at: float | None = None
+    lan_dhcp: LanDhcp = "unknown"
 
 
 class Greeting(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -74,9 +82,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 class StateChanged(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """A guest asked for the first time, or reported that its first boot is done."""
 
-    nic_id: Id
-    state: NicState
-    done: bool
+    status: NicStatus
 
 
 Report = Greeting | Answer | StateChanged

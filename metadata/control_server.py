@@ -135,8 +135,7 @@ class ControlServer:
                     nic.seal()
                     concerned.append(nic)
         for nic in concerned:
-            status = nic.status
-            change = StateChanged(nic_id=status.nic_id, state=status.state, done=status.done)
+            change = StateChanged(status=nic.status)
             for agent in self._agents:
                 task = asyncio.create_task(self._tell(agent, change))
                 self._sessions.add(task)

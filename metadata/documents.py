@@ -31,8 +31,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 class NicDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is served on one virtual NIC.
 
-    `network_data` has the shape of OpenStack's network_data.json. `sealed` withholds what
-    is secret (user-data, the posted password): the first boot is over.
+    `network_data` has the shape of OpenStack's network_data.json, `network_config` that of
+    cloud-init's version 2. `sealed` withholds what is secret (the user-data, but for
+    `open_user_data`, and the posted password): the first boot is over.
     """
 
     nic_id: Id
@@ -49,6 +50,12 @@ class NicDocument(msgspec.Struct, frozen=True, kw_only=True):
     last_resort: bool = False
     """Whether to lend a link-local lease where the site's DHCP does not answer."""
     sealed: bool = False
+    zone: Annotated[str, Meta(max_length=255)] = "basalt"
+    """Where the guest is, for the guest: the site."""
+    tags: dict[str, str] = {}
+    network_config: dict[str, Any] = {}
+    open_user_data: Annotated[bytes, Meta(max_length=1_048_576)] | None = None
+    """What is served in place of `user_data` once it is sealed: nothing of it is secret."""
 
 
 def last_resort_lease() -> Lease:
@@ -60,4 +67,6 @@ def last_resort_lease() -> Lease:
 
 def sealed_document(document: NicDocument) -> NicDocument:
     """The document without what is secret: the first boot is over."""
-    return msgspec.structs.replace(document, sealed=True, user_data=None, vendor_data=None)
+    return msgspec.structs.replace(
+        document, sealed=True, user_data=document.open_user_data, vendor_data=None
+    )

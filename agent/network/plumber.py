@@ -34,13 +34,13 @@ _RETRY_S = (0.1, 0.2, 1.0, 5.0, 15.0)
 _STEADY_S = 30.0
 """A server that lived this long died of something new."""
 
-OnState = Callable[[str, str, bool], None]
+OnState = Callable[[NicStatus], None]
 
 
 class NicPlumber:
     """Makes networks, joins NICs to their namespaces, and keeps their documents served.
 
-    `on_state(nic_id, metadata_state, done)` follows each change, and once for each NIC
+    `on_state(status)` follows each change, and once for each NIC
     that a found server knows more about than "not_asked". All methods raise NetworkError.
     """
 
@@ -288,7 +288,7 @@ class NicPlumber:
                     log.warning("NIC is not served", nic_id=nic_id, reason=error.message)
 
     def _changed(self, change: StateChanged) -> None:
-        self._note(NicStatus(nic_id=change.nic_id, state=change.state, done=change.done))
+        self._note(change.status)
 
     def _note(self, status: NicStatus) -> None:
         entry = self._ledger.nics.get(status.nic_id)
@@ -296,7 +296,7 @@ class NicPlumber:
             return
         if status.state == "sealed" and not entry.sealed:
             self._ledger.note_nic(msgspec.structs.replace(entry, sealed=True))
-        self._on_state(status.nic_id, status.state, status.done)
+        self._on_state(status)
 
 
 def _dhcp_mode(document: NicDocument) -> DhcpMode:

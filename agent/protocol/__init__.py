@@ -30,10 +30,14 @@ from agent.protocol.crypto import (
     verify,
 )
 from agent.protocol.jobs import (
+    AttachNic,
+    ChangeNic,
     CreateVm,
     DeleteVm,
+    DetachNic,
     DiskSpec,
     GuestSpec,
+    Identity,
     ImageSource,
     JobArguments,
     NetworkSpec,
@@ -41,14 +45,21 @@ from agent.protocol.jobs import (
     RebootVm,
     RenameVm,
     ResizeVm,
+    RouteSpec,
     ShutdownVm,
     StartVm,
     StopVm,
+    TellVm,
 )
 from agent.protocol.messages import (
+    Boot,
+    BootAcknowledged,
+    BootReported,
+    BootStage,
     Bridge,
     Challenge,
     DiskReport,
+    DroppedFrames,
     FromAgent,
     FromPortal,
     GuestUsage,
@@ -73,28 +84,39 @@ from agent.protocol.messages import (
     Welcome,
 )
 
-VERSION = 2
+VERSION = 3
 HISTORY = {
     1: "First version: link, jobs for virtual machines, inventory, console streams.",
     2: "Pictures of guests' screens: TakeScreenshot, answered by Screenshot.",
+    3: "What guests are told: identity, tags, variables, IPv6, routes, VLANs, guards; NICs that "
+    "come and go; how the first boot went.",
 }
 
 __all__ = [
     "HISTORY",
     "MAX_MESSAGE_BYTES",
     "VERSION",
+    "AttachNic",
+    "Boot",
+    "BootAcknowledged",
+    "BootReported",
+    "BootStage",
     "Bridge",
     "Challenge",
+    "ChangeNic",
     "CreateVm",
     "DeleteVm",
+    "DetachNic",
     "DiskReport",
     "DiskSpec",
+    "DroppedFrames",
     "FromAgent",
     "FromPortal",
     "GuestSpec",
     "GuestUsage",
     "Hello",
     "HostFacts",
+    "Identity",
     "ImageSource",
     "JobAccepted",
     "JobAcknowledged",
@@ -112,6 +134,7 @@ __all__ = [
     "Refused",
     "RenameVm",
     "ResizeVm",
+    "RouteSpec",
     "Screenshot",
     "SealError",
     "ShutdownVm",
@@ -121,6 +144,7 @@ __all__ = [
     "StopVm",
     "StreamRefused",
     "TakeScreenshot",
+    "TellVm",
     "Usage",
     "VmChanged",
     "VmReport",

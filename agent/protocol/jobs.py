@@ -9,6 +9,13 @@ from agent.protocol.types import Bytes, Id, Interface, Mac, Name, Sha256, Short
 
 Firmware = Literal["bios", "uefi"]
 UserData = Annotated[str, Meta(max_length=65_536)]
+Identity = Literal["openstack", "ec2", "nocloud"]
+"""Which form of the metadata tree the guest is made to look for, by what its firmware shows."""
+Vlan = Annotated[int, Meta(ge=1, le=4094)]
+Labels = Annotated[
+    dict[Annotated[str, Meta(max_length=63)], Annotated[str, Meta(max_length=1024)]],
+    Meta(max_length=128),
+]
 
 
 class Job(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -39,11 +46,19 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     boot: bool = False
 
 
+class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A route for guests with a given address: `destination` in CIDR form, `gateway` alone."""
+
+    destination: Short
+    gateway: Short
+
+
 class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The network a NIC is on.
 
     kind "nat": the agent makes bridge and masquerade for `subnet` with `gateway` as its
-    own address. kind "bridge": an existing bridge of the host named `bridge`.
+    own address. kind "bridge": an existing bridge of the host named `bridge`, or, with `vlan`,
+    that VLAN of it.
     """
 
     network_id: Id
@@ -54,22 +69,34 @@ class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
     dns: Annotated[list[Short], Meta(max_length=8)] = []
     """Name servers for given addresses. Empty on NAT: the host's own."""
     mtu: Annotated[int, Meta(ge=576, le=9216)] = 1500
+    subnet6: Short | None = None
+    gateway6: Short | None = None
+    routes: Annotated[list[RouteSpec], Meta(max_length=32)] = []
+    search: Annotated[list[Short], Meta(max_length=6)] = []
+    """Domains that guests complete short names with."""
+    vlan: Vlan | None = None
 
 
 class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A virtual NIC. `address` in CIDR form is given by the portal; None: the site's DHCP."""
+    """A virtual NIC. `address` and `address6` in CIDR form are given by the portal; neither:
+    the site's DHCP."""
 
     nic_id: Id
     mac: Mac
     network: NetworkSpec
     address: Short | None = None
+    address6: Short | None = None
+    guard: bool = True
+    """Drop what the guest may not say on its network: others' addresses, router
+    advertisements, DHCP answers."""
 
 
 class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the guest is told at its first boot, through the metadata service.
 
     `sealed_secrets` is a `seal`ed msgpack map {"password": str | None, "user_data":
-    str | None}, readable by this host alone.
+    str | None}, readable by this host alone, with the purpose "vm:<vm_id>". Its `user_data`
+    comes after the clear one, where both are given.
     """
 
     instance_id: Short
@@ -77,6 +104,17 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     username: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_-]{0,31}\Z")]
     ssh_keys: Annotated[list[Annotated[str, Meta(max_length=8192)]], Meta(max_length=64)] = []
     sealed_secrets: Annotated[bytes, Meta(max_length=262_144)] | None = None
+    identity: Identity = "openstack"
+    user_data: UserData | None = None
+    """What is not secret: it stays readable in the guest after the first boot."""
+    vendor_data: UserData | None = None
+    """The MSP's part, which the customer's goes before."""
+    tags: Labels = {}
+    """Shown to the guest as OpenStack's `meta` and as EC2's tags."""
+    variables: Labels = {}
+    """What `{{ name }}` in either user-data stands for, by dotted names."""
+    first_boot_s: Annotated[int, Meta(ge=60, le=604_800)] = 7200
+    """How long after its first start secrets are served to a guest that never reports."""
 
 
 class CreateVm(Job, frozen=True):
@@ -128,6 +166,34 @@ class RenameVm(Job, frozen=True):
     hostname: Name
 
 
+class TellVm(Job, frozen=True):
+    """Tell the guest something else from now on, on all its NICs, running or not.
+
+    What is sealed stays sealed unless `guest` names a new `instance_id`: that is the wish of a
+    person to have the first boot again, at the guest's next start. Since version 3.
+    """
+
+    guest: GuestSpec
+
+
+class AttachNic(Job, frozen=True):
+    """Add a NIC: at once to a running guest. Repeating it is harmless. Since version 3."""
+
+    nic: NicSpec
+
+
+class DetachNic(Job, frozen=True):
+    """Take a NIC away: at once from a running guest. Since version 3."""
+
+    nic_id: Id
+
+
+class ChangeNic(Job, frozen=True):
+    """Other addresses or another `guard` for a NIC that is there. Since version 3."""
+
+    nic: NicSpec
+
+
 class DeleteVm(Job, frozen=True):
     """Remove the guest, running or not. Deleting what is gone succeeds.
 
@@ -138,4 +204,17 @@ class DeleteVm(Job, frozen=True):
     keep_disks: bool = False
 
 
-JobArguments = CreateVm | StartVm | ShutdownVm | StopVm | RebootVm | ResizeVm | RenameVm | DeleteVm
+JobArguments = (
+    CreateVm
+    | StartVm
+    | ShutdownVm
+    | StopVm
+    | RebootVm
+    | ResizeVm
+    | RenameVm
+    | TellVm
+    | AttachNic
+    | DetachNic
+    | ChangeNic
+    | DeleteVm
+)

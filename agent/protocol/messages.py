@@ -25,8 +25,12 @@ from agent.protocol.types import (
     Timestamp,
 )
 
+FrameCount = Annotated[int, Meta(ge=0, le=2**53)]
 PowerState = Literal["running", "paused", "shutting_down", "off", "crashed", "unknown"]
 NicMetadataState = Literal["not_asked", "served", "sealed"]
+LanDhcp = Literal["unknown", "site", "silent", "given"]
+"""Who gives a NIC its lease: the site; nobody, so that it has the one of last resort; or the
+portal's address book."""
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -86,8 +90,23 @@ class TakeScreenshot(Message, frozen=True):
     vm_id: Id
 
 
+class BootAcknowledged(Message, frozen=True):
+    """The portal has stored this `BootReported`: the agent need not send it again. Since
+    version 3."""
+
+    vm_id: Id
+    number: Count
+
+
 FromPortal = (
-    Challenge | Welcome | Refused | JobRequest | JobAcknowledged | OpenStream | TakeScreenshot
+    Challenge
+    | Welcome
+    | Refused
+    | JobRequest
+    | JobAcknowledged
+    | OpenStream
+    | TakeScreenshot
+    | BootAcknowledged
 )
 
 # ------------------------------------------------------------------ agent to portal
@@ -122,6 +141,20 @@ class DiskReport(msgspec.Struct, frozen=True, kw_only=True):
     allocation: Bytes
 
 
+class DroppedFrames(msgspec.Struct, frozen=True, kw_only=True):
+    """Frames that a NIC's guard dropped since it was plumbed, by what was wrong with them."""
+
+    mac: FrameCount = 0
+    arp: FrameCount = 0
+    ipv4: FrameCount = 0
+    ipv6: FrameCount = 0
+    neighbour: FrameCount = 0
+    router: FrameCount = 0
+    dhcp: FrameCount = 0
+    other: FrameCount = 0
+    """VLAN tags, and kinds of frames that nobody needs."""
+
+
 class NicReport(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual NIC, with the addresses the guest was seen to use (CIDR form)."""
 
@@ -129,6 +162,13 @@ class NicReport(msgspec.Struct, frozen=True, kw_only=True):
     mac: Mac
     addresses: Annotated[list[Short], Meta(max_length=32)] = []
     metadata: NicMetadataState = "not_asked"
+    asked_at: Timestamp | None = None
+    served_at: Timestamp | None = None
+    """When the user-data was first given out."""
+    sealed_at: Timestamp | None = None
+    lan_dhcp: LanDhcp = "unknown"
+    dropped: DroppedFrames | None = None
+    """None: the guard is off, or the host can't tell."""
 
 
 class VmReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,6 +286,44 @@ class JobFinished(Message, frozen=True):
     """The guest's state right after, so that the page need not wait for the next report."""
 
 
+BootStageName = Literal["local", "network", "config", "final"]
+"""cloud-init's own stages: init-local, init, modules-config, modules-final."""
+
+
+class BootStage(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of cloud-init. `seconds` None: it has not ended, or nobody knows."""
+
+    name: BootStageName
+    status: Literal["waiting", "running", "ok", "warnings", "failed"]
+    started_at: Timestamp | None = None
+    seconds: Annotated[float, Meta(ge=0, le=10**7)] | None = None
+    errors: Annotated[list[Sentence], Meta(max_length=16)] = []
+
+
+class Boot(msgspec.Struct, frozen=True, kw_only=True):
+    """How the first boot of one instance went, as far as the host can tell."""
+
+    instance_id: Short
+    verdict: Literal["waiting", "running", "done", "degraded", "failed"]
+    reason: Code | None = None
+    """What went wrong, for programs: the portal has the words."""
+    source: Short = ""
+    """Where the host knows it from: reports, serial, agent, phone_home; joined by commas."""
+    datasource: Short = ""
+    stages: Annotated[list[BootStage], Meta(max_length=4)] = []
+    log: Annotated[list[Sentence], Meta(max_length=200)] = []
+    """The relevant lines, the oldest first."""
+
+
+class BootReported(Message, frozen=True):
+    """News of a guest's first boot. Sent again on every link until `BootAcknowledged`, which
+    names the `number`: a guest's reports are counted up. Since version 3."""
+
+    vm_id: Id
+    number: Count
+    boot: Boot
+
+
 class StreamRefused(Message, frozen=True):
     stream_id: Id
     error: JobError
@@ -267,6 +345,7 @@ FromAgent = (
     | JobAccepted
     | JobProgress
     | JobFinished
+    | BootReported
     | StreamRefused
     | Screenshot
 )

@@ -121,6 +121,17 @@ class Network(TenantOwnedModel):
     gateway = models.GenericIPAddressField(null=True, blank=True)
     dns: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True)
     mtu = models.PositiveIntegerField(default=1500)
+    subnet6 = models.CharField(max_length=49, blank=True)
+    """CIDR. Where it is empty, the portal gives no IPv6 addresses here."""
+    gateway6 = models.GenericIPAddressField(null=True, blank=True)
+    routes: "models.JSONField[list[dict[str, str]], list[dict[str, str]]]" = models.JSONField(
+        default=list, blank=True
+    )
+    """Each with `destination` (CIDR) and `gateway`: `agent.protocol.RouteSpec`."""
+    search: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list, blank=True)
+    """Domains that guests complete short names with."""
+    vlan = models.PositiveSmallIntegerField(null=True, blank=True)
+    """Kind bridge: the VLAN of it that VMs are on. None: as the bridge is."""
 
     objects: ClassVar[NetworkQuerySet] = NetworkQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -135,9 +135,13 @@ async def test_the_agent_hears_of_each_change(server):
     with listeners() as (descriptors, port):
         await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
     await get(port, "/openstack")
-    assert await hear(agent) == StateChanged(nic_id=nic.nic_id, state="served", done=False)
+    assert await hear(agent) == StateChanged(
+        status=NicStatus(nic_id=nic.nic_id, state="served", done=False)
+    )
     await get(port, "/basalt/v1/done", "POST")
-    assert await hear(agent) == StateChanged(nic_id=nic.nic_id, state="sealed", done=True)
+    assert await hear(agent) == StateChanged(
+        status=NicStatus(nic_id=nic.nic_id, state="sealed", done=True)
+    )
 
 
 async def test_one_nics_done_seals_all_nics_of_the_guest_and_no_other(server):
@@ -151,7 +155,7 @@ async def test_one_nics_done_seals_all_nics_of_the_guest_and_no_other(server):
             ports.append(port)
     await get(ports[0], "/basalt/v1/done", "POST")
     heard = [await hear(agent), await hear(agent)]
-    assert {change.nic_id for change in heard} == {first.nic_id, second.nic_id}
+    assert {change.status.nic_id for change in heard} == {first.nic_id, second.nic_id}
     statuses = [(await get(port, "/openstack/latest/user_data"))[0] for port in ports]
     assert statuses == [404, 404, 200]
 

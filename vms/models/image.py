@@ -48,6 +48,12 @@ class Image(models.Model):
     os = models.CharField(max_length=100, blank=True)
     """For people and icons: "Debian 12"."""
     default_username = models.CharField(max_length=32, default="admin")
+    identity = models.CharField(
+        max_length=16,
+        choices=[("openstack", "OpenStack"), ("ec2", "EC2"), ("nocloud", "NoCloud")],
+        default="openstack",
+    )
+    """Which metadata guests are made to look for: `agent.protocol.Identity`."""
     min_disk_gib = models.PositiveIntegerField(default=1)
     min_memory_mib = models.PositiveIntegerField(default=256)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -1,7 +1,7 @@
 """Guests, their disks and NICs."""
 
 import uuid
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
@@ -73,6 +73,13 @@ class VirtualMachine(TenantOwnedModel):
     """Password and user-data, readable by the host alone; see agent.protocol.GuestSpec."""
     has_password = models.BooleanField(default=False)
     has_user_data = models.BooleanField(default=False)
+    user_data = models.TextField(blank=True)
+    """What is not secret of it, with its variables as they were written."""
+    tags: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(
+        default=dict, blank=True
+    )
+    instance_id = models.CharField(max_length=64, blank=True)
+    """Who the guest is told it is. Empty: the VM's own id; another one begins a first boot."""
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
     desired_power = models.CharField(
@@ -82,6 +89,11 @@ class VirtualMachine(TenantOwnedModel):
     observed_at = models.DateTimeField(null=True, blank=True)
     cloud_init = models.CharField(max_length=8, choices=CloudInit, default=CloudInit.UNKNOWN)
     cloud_init_at = models.DateTimeField(null=True, blank=True)
+    boot: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(
+        default=dict, blank=True
+    )
+    """`agent.protocol.Boot` as JSON: how the first boot went. Empty: nothing was heard."""
+    boot_at = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[VirtualMachineQuerySet] = VirtualMachineQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -116,8 +128,18 @@ class Disk(models.Model):
         return f"{self.vm} disk {self.position}"
 
 
+class LanDhcp(models.TextChoices):
+    """Who gives a NIC its lease; `agent.protocol.messages.LanDhcp`."""
+
+    UNKNOWN = "unknown", "Not known yet"
+    SITE = "site", "The site's own DHCP"
+    SILENT = "silent", "This LAN has no DHCP"
+    GIVEN = "given", "Given by the portal"
+
+
 class Nic(models.Model):
-    """A virtual NIC. `address` is given by the portal; None means the site's own DHCP."""
+    """A virtual NIC. `address` and `address6` are given by the portal; without both, the site's
+    own DHCP is asked."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     vm = models.ForeignKey(VirtualMachine, on_delete=models.CASCADE, related_name="nics")
@@ -126,12 +148,28 @@ class Nic(models.Model):
     mac = models.CharField(max_length=17, unique=True)
     address = models.GenericIPAddressField(null=True, blank=True)
     observed_addresses: "models.JSONField[list[str], list[str]]" = models.JSONField(default=list)
+    address6 = models.GenericIPAddressField(null=True, blank=True)
+    guard = models.BooleanField(default=True)
+    """Whether the host drops what the guest may not say on its network."""
     metadata_state = models.CharField(max_length=16, default="not_asked")
+    asked_at = models.DateTimeField(null=True, blank=True)
+    served_at = models.DateTimeField(null=True, blank=True)
+    sealed_at = models.DateTimeField(null=True, blank=True)
+    lan_dhcp = models.CharField(max_length=8, choices=LanDhcp, default=LanDhcp.UNKNOWN)
+    dropped: "models.JSONField[dict[str, int], dict[str, int]]" = models.JSONField(
+        default=dict, blank=True
+    )
+    """`agent.protocol.DroppedFrames` as JSON. Empty: not known."""
 
     class Meta:
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(fields=["vm", "position"], name="nic_position_once"),
+            models.UniqueConstraint(
+                fields=["network", "address6"],
+                condition=Q(address6__isnull=False),
+                name="nic_address6_once_per_network",
+            ),
             models.UniqueConstraint(
                 fields=["network", "address"],
                 condition=Q(address__isnull=False),

@@ -20,6 +20,7 @@ from agent.protocol import (
     NicSpec,
     Usage,
 )
+from metadata.control import NicStatus
 
 if TYPE_CHECKING:
     from metadata.documents import NicDocument
@@ -30,7 +31,7 @@ SIMULATED_BRIDGES = ("br0",)
 class SimulatedPlumber:
     """NICs without a wire: cloud-init on them ends some seconds after the start."""
 
-    def __init__(self, *, on_state: Callable[[str, str, bool], None], pace: float = 1.0) -> None:
+    def __init__(self, *, on_state: Callable[[NicStatus], None], pace: float = 1.0) -> None:
         self._on_state = on_state
         self._pace = pace
         self._nics: dict[str, asyncio.Task[None] | None] = {}
@@ -69,9 +70,9 @@ class SimulatedPlumber:
 
     async def _first_boot(self, nic_id: str) -> None:
         await asyncio.sleep(4 * self._pace)
-        self._on_state(nic_id, "served", False)
+        self._on_state(NicStatus(nic_id=nic_id, state="served", done=False))
         await asyncio.sleep(6 * self._pace)
-        self._on_state(nic_id, "sealed", True)
+        self._on_state(NicStatus(nic_id=nic_id, state="sealed", done=True))
 
 
 class SimulatedProbe(HostProbe):

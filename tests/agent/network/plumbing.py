@@ -47,7 +47,7 @@ class Plumbing:
         return NicPlumber(
             control_path=self.folder / "run" / "metadata.sock",
             data_dir=self.folder,
-            on_state=lambda nic_id, state, done: self.heard.append((nic_id, state, done)),
+            on_state=lambda status: self.heard.append((status.nic_id, status.state, status.done)),
         )
 
     async def restart(self) -> None:
