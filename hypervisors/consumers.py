@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-import msgspec
 import structlog
 from django.utils import timezone
 
@@ -38,7 +37,7 @@ from agent.protocol import (
 )
 from hypervisors.models import Hypervisor
 from hypervisors.pacing import Pace
-from hypervisors.services.hearing import job_word_store
+from hypervisors.services.hearing import job_word_store, readable
 from hypervisors.services.inventory import guest_change_store, snapshot_store, usage_store
 from hypervisors.services.jobs import host_group
 from hypervisors.services.links import (
@@ -150,7 +149,7 @@ class AgentConsumer(Socket):
         try:
             message = decode_from_agent(bytes_data)
             if self.link is not None:
-                await self._hear(self.link, _without_nul(message))
+                await self._hear(self.link, readable(message))
             else:
                 await self._greet(message)
         except ProtocolError as error:
@@ -393,14 +392,3 @@ class AgentConsumer(Socket):
     @property
     def _name(self) -> str:
         return self.host.name if self.host else "unknown"
-
-
-def _without_nul(message: FromAgent) -> FromAgent:
-    """PostgreSQL's text holds no NUL: what a guest printed must not cost the host its link."""
-    text = msgspec.json.encode(message)
-    if b"\\u0000" not in text:
-        return message
-    replaced: FromAgent = msgspec.json.decode(
-        text.replace(b"\\u0000", b"\\ufffd"), type=type(message)
-    )
-    return replaced

@@ -24,7 +24,7 @@ def count_call(request: Request) -> None:
     """Count one call of whoever is known. Raises TooOftenError."""
     most = settings.BASALT_API_CALLS_PER_MINUTE
     token = getattr(request.auth, "pk", None)
-    whose = f"token {token}" if token else f"person {request.user.pk}"
+    whose = f"token:{token}" if token else f"person:{request.user.pk}"
     if most:
         _count(
             f"api:{whose}",
