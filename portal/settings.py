@@ -226,6 +226,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"min_length": 12},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "portal.context_words.ContextWordsValidator"},
 ]
 if CONFIG.breached_passwords_url:
     AUTH_PASSWORD_VALIDATORS += [

@@ -92,9 +92,7 @@ def test_so_is_asking_without_any(owner):
 
 @pytest.mark.parametrize("name", ["Authorization", "Content-Type", "X-Forwarded-For", "Range",
                                   "Idempotency-Key", "Accept", "Accept-Language"])  # fmt: skip
-@pytest.mark.parametrize(
-    "value", ["\x00", "a" * 9000, "é", "Bearer", "Bearer \x00", ",,", "\ud83d"]
-)
+@pytest.mark.parametrize("value", ["\x00", "a" * 9000, "é", "Bearer", "Bearer \x00", ",,"])
 def test_odd_headers_break_nothing(owner, name, value):
     answer = post(owner, b"{}", headers={name: value.encode("utf-8", "replace").decode("latin-1")})
     assert answer.status_code < 500
