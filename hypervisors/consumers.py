@@ -118,7 +118,7 @@ class AgentConsumer(Socket):
         self.streams: dict[str, str] = {}
         self.protocol = 1
         self.screens: dict[str, str] = {}
-        self.messages = Pace(rate=100, burst=1000)
+        self.message_pace = Pace(rate=100, burst=1000)
         self.bytes = Pace(rate=4 * 1024**2, burst=4 * MAX_MESSAGE_BYTES)
 
     # ------------------------------------------------------------------ handshake
@@ -142,7 +142,7 @@ class AgentConsumer(Socket):
         if len(bytes_data) > (MAX_MESSAGE_BYTES if self.link else _MAX_HELLO_BYTES):
             await self.end(TOO_LARGE, "The message is too long.")
             return
-        pause = max(self.messages.take(1), self.bytes.take(len(bytes_data)))
+        pause = max(self.message_pace.take(1), self.bytes.take(len(bytes_data)))
         if pause:
             # While we sleep nothing more is read: the agent feels it in its own socket.
             await asyncio.sleep(pause)

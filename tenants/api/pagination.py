@@ -22,7 +22,7 @@ class KeysetPagination(CursorPagination):
             cursor: Cursor | None = super().decode_cursor(request)
             if cursor is not None and cursor.position is not None:
                 position = instant(str(cursor.position)).isoformat()
-                cursor = cursor._replace(position=position)
+                cursor = cursor._replace(position=position)  # type: ignore[arg-type]
             known = True
         except (NotFound, ValueError):
             known = False
