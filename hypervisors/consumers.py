@@ -14,6 +14,7 @@ from django.utils import timezone
 from agent.protocol import (
     MAX_MESSAGE_BYTES,
     VERSION,
+    BootReported,
     Challenge,
     FromAgent,
     FromPortal,
@@ -55,7 +56,7 @@ from hypervisors.services.screens import SINCE_PROTOCOL, screen_store
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
 from hypervisors.sockets import Socket, in_database
 from tenants.scope import enter, tenant_scope
-from tenants.sockets import FROM_PORTAL, OWN_HOST, PROVES
+from tenants.sockets import FROM_PORTAL, NOTHING_HEARD, OWN_HOST, PROVES
 
 log = structlog.get_logger("hypervisors.link")
 
@@ -93,6 +94,8 @@ class AgentConsumer(Socket):
         JobFinished: OWN_HOST,
         StreamRefused: OWN_HOST,
         Screenshot: OWN_HOST,
+        # Known to the wire, and to no row yet.
+        BootReported: NOTHING_HEARD,
     }
 
     handshake_s: ClassVar[float] = 10.0

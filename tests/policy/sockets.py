@@ -24,6 +24,7 @@ import hypervisors.routing
 import portal.routing
 from agent.protocol import (
     VERSION,
+    BootReported,
     Challenge,
     FromAgent,
     Hello,
@@ -54,6 +55,7 @@ from portal.consumers import _ROWS, LiveConsumer
 from tenants.scope import system_scope
 from tenants.services.live import tenant_group
 from tenants.services.sessions import session_group
+from tenants.sockets import NOTHING_HEARD
 from tests.hypervisors.fake_agent import USAGE, snapshot_of
 from tests.policy.matrix import Tally, _digest, _hidden_from, said_too_much
 from tests.policy.worlds import NOBODY, PUBLIC, Caller, Scene, World
@@ -194,6 +196,8 @@ def _wishes(world: World) -> dict[type[Any], list[Any]]:
             Screenshot(request_id=ids["vm"], png=b"\x89PNG"),
             Screenshot(request_id=ids["vm"], error=refusal),
         ],
+        # With what a guest tells of its start, once a host is heard about it.
+        BootReported: [],
         Usage: [busy],
         Snapshot: [msgspec.structs.replace(snapshot_of(report, jobs=jobs), usage=busy,
                                            cached_images=[ids["image_version"]])],
@@ -289,7 +293,10 @@ def _keyed(scene: Scene, relations: tuple[str, ...]) -> Iterator[tuple[Hyperviso
 def run(scene: Scene, *, callers: list[Caller], hosts: tuple[str, ...]) -> Tally:
     """Try the sockets as these people, and as the hosts of these worlds."""
     assert {*consumers()} == {LiveConsumer, ConsoleConsumer, AgentConsumer, AgentStreamConsumer}
-    assert {*_wishes(scene.worlds["own"])} == {*agent_messages()} == {*AgentConsumer.hears}
+    unheard = {kind for kind, need in AgentConsumer.hears.items() if need == NOTHING_HEARD}
+    wishes = _wishes(scene.worlds["own"])
+    assert {kind for kind, sent in wishes.items() if not sent} == unheard
+    assert {*wishes} == {*agent_messages()} == {*AgentConsumer.hears}
     tally = Tally()
     keyed = list(_keyed(scene, hosts))
     cache.clear()
