@@ -38,6 +38,7 @@ from tenants.actor import Actor, agent_short
 from tenants.services.live import person_group
 from tenants.services.see_as import SESSION_KEY
 from tenants.services.sessions import session_group
+from tenants.sockets import FROM_PORTAL, OWN_HOST
 
 log = structlog.get_logger("consoles")
 
@@ -86,6 +87,13 @@ class ConsoleSocket(Socket):
 
 class ConsoleConsumer(ConsoleSocket):
     """The browser's end: a ticket in the path opens it."""
+
+    messages: ClassVar[dict[str, str]] = {
+        "person.recheck": FROM_PORTAL,
+        "session.ended": FROM_PORTAL,
+        "stream.refused": FROM_PORTAL,
+    }
+    hears: ClassVar[dict[Any, str]] = {str: "vm.console", bytes: "vm.console"}
 
     dial_back_s: ClassVar[float] = 15.0
     recheck_s: ClassVar[float] = SEEN_EVERY.total_seconds()
@@ -225,6 +233,9 @@ class ConsoleConsumer(ConsoleSocket):
 
 class AgentStreamConsumer(ConsoleSocket):
     """The host's end: it signs the stream that we asked it to dial."""
+
+    messages: ClassVar[dict[str, str]] = {}
+    hears: ClassVar[dict[Any, str]] = {bytes: OWN_HOST}
 
     async def connect(self) -> None:
         stream_id: uuid.UUID = self.scope["url_route"]["kwargs"]["stream_id"]

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-import msgspec
 import structlog
 from django.utils import timezone
 
 from agent.protocol import (
     MAX_MESSAGE_BYTES,
     VERSION,
+    BootReported,
     Challenge,
     FromAgent,
     FromPortal,
@@ -38,7 +38,7 @@ from agent.protocol import (
 )
 from hypervisors.models import Hypervisor
 from hypervisors.pacing import Pace
-from hypervisors.services.hearing import job_word_store
+from hypervisors.services.hearing import job_word_store, readable
 from hypervisors.services.inventory import guest_change_store, snapshot_store, usage_store
 from hypervisors.services.jobs import host_group
 from hypervisors.services.links import (
@@ -56,6 +56,7 @@ from hypervisors.services.screens import SINCE_PROTOCOL, screen_store
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
 from hypervisors.sockets import Socket, in_database
 from tenants.scope import enter, tenant_scope
+from tenants.sockets import FROM_PORTAL, NOTHING_HEARD, OWN_HOST, PROVES
 
 log = structlog.get_logger("hypervisors.link")
 
@@ -73,6 +74,29 @@ _CROSSING = timedelta(seconds=30)
 
 class AgentConsumer(Socket):
     """One connected host. Identity comes from the handshake, never from a message body."""
+
+    messages: ClassVar[dict[str, str]] = {
+        "job.send": FROM_PORTAL,
+        "console.open": FROM_PORTAL,
+        "screen.take": FROM_PORTAL,
+        "link.probe": FROM_PORTAL,
+        "link.answer": FROM_PORTAL,
+        "link.replaced": FROM_PORTAL,
+        "link.removed": FROM_PORTAL,
+    }
+    hears: ClassVar[dict[Any, str]] = {
+        Hello: PROVES,
+        Snapshot: OWN_HOST,
+        Usage: OWN_HOST,
+        VmChanged: OWN_HOST,
+        JobAccepted: OWN_HOST,
+        JobProgress: OWN_HOST,
+        JobFinished: OWN_HOST,
+        StreamRefused: OWN_HOST,
+        Screenshot: OWN_HOST,
+        # Known to the wire, and to no row yet.
+        BootReported: NOTHING_HEARD,
+    }
 
     handshake_s: ClassVar[float] = 10.0
     rival_here_s: ClassVar[float] = 1.0
@@ -97,7 +121,7 @@ class AgentConsumer(Socket):
         self.streams: dict[str, str] = {}
         self.protocol = 1
         self.screens: dict[str, str] = {}
-        self.messages = Pace(rate=100, burst=1000)
+        self.message_pace = Pace(rate=100, burst=1000)
         self.bytes = Pace(rate=4 * 1024**2, burst=4 * MAX_MESSAGE_BYTES)
 
     # ------------------------------------------------------------------ handshake
@@ -121,14 +145,14 @@ class AgentConsumer(Socket):
         if len(bytes_data) > (MAX_MESSAGE_BYTES if self.link else _MAX_HELLO_BYTES):
             await self.end(TOO_LARGE, "The message is too long.")
             return
-        pause = max(self.messages.take(1), self.bytes.take(len(bytes_data)))
+        pause = max(self.message_pace.take(1), self.bytes.take(len(bytes_data)))
         if pause:
             # While we sleep nothing more is read: the agent feels it in its own socket.
             await asyncio.sleep(pause)
         try:
             message = decode_from_agent(bytes_data)
             if self.link is not None:
-                await self._hear(self.link, _without_nul(message))
+                await self._hear(self.link, readable(message))
             else:
                 await self._greet(message)
         except ProtocolError as error:
@@ -371,14 +395,3 @@ class AgentConsumer(Socket):
     @property
     def _name(self) -> str:
         return self.host.name if self.host else "unknown"
-
-
-def _without_nul(message: FromAgent) -> FromAgent:
-    """PostgreSQL's text holds no NUL: what a guest printed must not cost the host its link."""
-    text = msgspec.json.encode(message)
-    if b"\\u0000" not in text:
-        return message
-    replaced: FromAgent = msgspec.json.decode(
-        text.replace(b"\\u0000", b"\\ufffd"), type=type(message)
-    )
-    return replaced

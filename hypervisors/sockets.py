@@ -10,6 +10,7 @@ from django.db import OperationalError
 from psycopg import errors
 
 from tenants.scope import NOTHING
+from tenants.sockets import Declared
 
 _MAX_REASON_BYTES = 123
 _TRIES = 3
@@ -34,7 +35,7 @@ async def in_database(service: Callable[P, T], *args: P.args, **options: P.kwarg
     raise AssertionError("unreachable")
 
 
-class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
+class Socket(Declared, AsyncWebsocketConsumer):  # type: ignore[misc]
     """A WebSocket that cleans up whichever way it ends, and says nothing after its end. It
     begins with a scope that sees no rows; all it does runs in the scope that it enters."""
 
@@ -51,6 +52,7 @@ class Socket(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def dispatch(self, message: dict[str, Any]) -> None:
         """As in Channels, but without its visit to the database thread for every frame:
         `in_database` looks after connections itself."""
+        self.must_declare(message["type"])
         handler = getattr(self, message["type"].replace(".", "_"))
         await handler(message)
 

@@ -11,7 +11,6 @@ from django.core.asgi import get_asgi_application
 _django = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 import consoles.routing  # noqa: E402
@@ -19,7 +18,7 @@ import hypervisors.routing  # noqa: E402
 import portal.routing  # noqa: E402
 from portal.bodies import SMALL, BoundedBodies  # noqa: E402
 from portal.senders import may_send_images  # noqa: E402
-from portal.sockets import FirstPath, Scopeless, signed_in  # noqa: E402
+from portal.sockets import FirstPath, OwnOrigin, Scopeless, WithoutOrigin, signed_in  # noqa: E402
 
 # Django's ASGI handler spools bodies to Python's default folder. It may be small (a /tmp in
 # memory); images need the room that the data folder has.
@@ -31,7 +30,7 @@ _LARGE = dict.fromkeys(
 )
 _http = BoundedBodies(_django, large=_LARGE, trusted=may_send_images)
 
-_browsers = AllowedHostsOriginValidator(
+_browsers = OwnOrigin(
     signed_in(
         URLRouter(
             [
@@ -42,11 +41,13 @@ _browsers = AllowedHostsOriginValidator(
     )
 )
 # Agents are no browsers: they have no Origin and no cookie, they sign.
-_agents = URLRouter(
-    [
-        *hypervisors.routing.websocket_urlpatterns,
-        *consoles.routing.agent_websocket_urlpatterns,
-    ]
+_agents = WithoutOrigin(
+    URLRouter(
+        [
+            *hypervisors.routing.websocket_urlpatterns,
+            *consoles.routing.agent_websocket_urlpatterns,
+        ]
+    )
 )
 
 application = Scopeless(

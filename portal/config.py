@@ -40,6 +40,10 @@ class PortalConfig(BaseSettings):
     https://api.pwnedpasswords.com/range/; empty: among the built-in 20,000 alone."""
     allow_private_provider_urls: bool = False
     """Let identity providers be at private addresses: for a directory inside the network."""
+    api_calls_per_minute: int = 1200
+    """Of one token, or of one person's browser; 0: no limit."""
+    security_contact: str = ""
+    """Whom to tell of a weakness in this portal: mailto:… or https://…, for security.txt."""
     job_deadline_s: int = 3600
     host_lease_s: int = 60
     """A host that has said nothing for this long is shown as offline."""

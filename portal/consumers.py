@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
@@ -15,6 +15,7 @@ from tenants.scope import scope_of, sign_in_scope
 from tenants.services.live import live_missed, person_group, tenant_group
 from tenants.services.reach import reach_tenants
 from tenants.services.sessions import session_group, session_open
+from tenants.sockets import FROM_PORTAL, NOTHING_HEARD, Declared
 from vms.models import Image, VirtualMachine
 
 RECHECK_S = 60.0
@@ -32,9 +33,16 @@ _ROWS: dict[str, tuple[Any, str]] = {
 """What events are about, by their kind."""
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+class LiveConsumer(Declared, AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """Joins the groups of all tenants the person may see. Events carry a kind and an id; what
     is behind them is asked for, and checked, as a page."""
+
+    messages: ClassVar[dict[str, str]] = {
+        "live.changed": "tenant.view",
+        "session.ended": FROM_PORTAL,
+        "person.recheck": FROM_PORTAL,
+    }
+    hears: ClassVar[dict[Any, str]] = {str: NOTHING_HEARD, bytes: NOTHING_HEARD}
 
     async def connect(self) -> None:
         self.joined: set[str] = set()
@@ -148,6 +156,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             partly |= set(AccessRule.objects.parts_denied(user).values_list("tenant_id", flat=True))
             reached = set(reach_tenants(user))
             tenants = Tenant.objects.allowed(user, "tenant.view").values_list("id", flat=True)
-            followed = set(tenants) | (partly & reached)
+            # No news of the tenants above, whose names alone may be read.
+            followed = (set(tenants) | partly) & reached
         self.partly = {str(tenant_id) for tenant_id in partly}
         return {tenant_group(tenant_id) for tenant_id in followed}

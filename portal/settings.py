@@ -22,6 +22,8 @@ BASALT_ALLOW_PRIVATE_PROVIDER_URLS = CONFIG.allow_private_provider_urls
 BASALT_MAX_IMAGE_BYTES = CONFIG.max_image_bytes
 BASALT_JOB_DEADLINE_S = CONFIG.job_deadline_s
 BASALT_HOST_LEASE_S = CONFIG.host_lease_s
+BASALT_API_CALLS_PER_MINUTE = CONFIG.api_calls_per_minute
+BASALT_SECURITY_CONTACT = CONFIG.security_contact
 BASALT_AUDIT_CHECKPOINT_DIR = CONFIG.audit_checkpoint_dir
 BASALT_AUDIT_CHECKPOINT_EMAIL = CONFIG.audit_checkpoint_email
 BASALT_AUDIT_CHECKPOINT_URL = CONFIG.audit_checkpoint_url
@@ -93,9 +95,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "tenants.middleware.NothingMiddleware",
+    "portal.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Around the files too: nobody shall frame them either.
     "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -149,7 +153,11 @@ def _connection(conninfo: str) -> dict[str, Any]:
 _database = _connection(CONFIG.database_conninfo())
 _owner = CONFIG.owner_conninfo()
 # Under ASGI every request has a thread of its own: a pool, rather than a connection each.
-_pool = {"pool": {"min_size": 2, "max_size": 20, "timeout": 10}} if CONFIG.database_pool else {}
+_pool: dict[str, Any] = {}
+if CONFIG.database_pool:
+    # No single statement of a request may hold its connection for longer than a person waits.
+    _bound = f"{_database['OPTIONS'].get('options', '')} -c statement_timeout=60s".strip()
+    _pool = {"pool": {"min_size": 2, "max_size": 20, "timeout": 10}, "options": _bound}
 DATABASES = {
     "default": {
         **_database,
@@ -219,6 +227,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"min_length": 12},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "portal.context_words.ContextWordsValidator"},
 ]
 if CONFIG.breached_passwords_url:
     AUTH_PASSWORD_VALIDATORS += [
@@ -257,7 +266,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "tenants.api.pagination.KeysetPagination",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["tenants.api.parsers.BoundedJsonParser"],
     "EXCEPTION_HANDLER": "tenants.api.errors.exception_handler",
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

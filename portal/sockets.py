@@ -1,11 +1,15 @@
 """Where sockets part: agents on one side, browsers on the other; and what all begin with."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from channels.auth import AuthMiddleware
 from channels.db import database_sync_to_async
+from channels.security.websocket import WebsocketDenier
 from channels.sessions import CookieMiddleware, SessionMiddleware
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.http.request import split_domain_port, validate_host
 
 from tenants.gate import gate_closed
 from tenants.scope import NOTHING, sign_in_scope
@@ -42,6 +46,56 @@ def _kept_out(scope: Any) -> bool:
 def signed_in(application: Any) -> Any:
     """As `channels.auth.AuthMiddlewareStack`."""
     return CookieMiddleware(SessionMiddleware(_SignedIn(application)))
+
+
+class OwnOrigin:
+    """An ASGI application around another, which only the portal's own pages may open: the
+    Origin is this portal's, or that of the very address which was asked, port included.
+
+    Channels' own check looks at host names alone: a page on another port would pass.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if _own_origin(scope["headers"]):
+            await self.application(scope, receive, send)
+        else:
+            await WebsocketDenier()(scope, receive, send)
+
+
+def _own_origin(headers: Any) -> bool:
+    origins = [value for name, value in headers if name == b"origin"]
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(origins) != 1 or len(hosts) != 1:
+        return False
+    origin, host = origins[0].decode("latin-1"), hosts[0].decode("latin-1")
+    if origin == settings.BASALT_ORIGIN:
+        return True
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    wanted = {"http", "https"} if settings.BASALT_ORIGIN.startswith("http:") else {"https"}
+    name = split_domain_port(host)[0]
+    return (
+        parts.scheme in wanted
+        and origin == f"{parts.scheme}://{host}"
+        and bool(name)
+        and validate_host(name, settings.ALLOWED_HOSTS)
+    )
+
+
+class WithoutOrigin:
+    """An ASGI application around another, which no browser may open: agents name no Origin."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        named = any(name == b"origin" for name, _ in scope["headers"])
+        await (WebsocketDenier() if named else self.application)(scope, receive, send)
 
 
 class FirstPath:

@@ -7,9 +7,11 @@ from django.urls import URLPattern, URLResolver, include, path
 from portal import oidc, saml
 from portal.company_sign_in import company_sign_in
 from portal.views.health import health
+from portal.views.well_known import security_txt
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz/", health, name="health"),
+    path(".well-known/security.txt", security_txt, name="security-txt"),
     # Before allauth's own of the same names: our pages in their place.
     path("", include("portal.views.sign_in_urls")),
     path("account/", include("allauth.account.urls")),

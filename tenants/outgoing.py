@@ -24,21 +24,47 @@ class PrivateAddressError(Exception):
         self.address = address
 
 
+_WRAPPING = tuple(
+    ipaddress.IPv6Network(text)
+    for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")
+)
+"""Where the last four bytes are an IPv4 address: RFC 4291 2.5.5, RFC 2765 2.1, RFC 6052 2.1."""
+_NEVER = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.88.99.0/24", "192.0.0.0/24", "2001::/23", "64:ff9b:1::/48", "5f00::/16",
+                 "fec0::/10", "3fff::/20")
+)  # fmt: skip
+"""Of special use, and public in the eyes of older Pythons."""
+
+
 def is_public(address: str) -> bool:
-    """Whether an IP address, as text, is one of the open internet."""
+    """Whether an IP address, as text, is one of the open internet, also where an IPv6 address
+    wraps one of IPv4."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    real = mapped or found
-    return bool(real.is_global and not found.is_multicast and not real.is_multicast)
+    if isinstance(found, ipaddress.IPv6Address):
+        if any(found in network for network in _WRAPPING):
+            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if found.sixtofour is not None:
+            return is_public(str(found.sixtofour))
+    if any(found.version == network.version and found in network for network in _NEVER):
+        return False
+    return bool(found.is_global and not found.is_multicast and not found.is_reserved)
+
+
+def public_address(host: str, port: int) -> str:
+    """An address of `host`, all of whose addresses are public. Raises PrivateAddressError where
+    one is not, OSError or UnicodeError where it has none."""
+    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    for address in found:
+        if not is_public(address):
+            raise PrivateAddressError(address.partition("%")[0])
+    return found[0]
 
 
 def must_be_public(host: str, port: int) -> None:
     """Raises PrivateAddressError where any address of `host` is private, OSError or UnicodeError
     where it has none."""
-    for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        address = str(entry[4][0]).partition("%")[0]
-        if not is_public(address):
-            raise PrivateAddressError(address)
+    public_address(host, port)
 
 
 def outgoing_session(*, timeout_s: float, private: bool = False) -> requests.Session:
@@ -83,14 +109,28 @@ def _checked(connection: socket.socket) -> socket.socket:
     return connection
 
 
-class _PublicHttp(HTTPConnection):
+class _ToPublic:
+    """Connects to an address that was looked at, rather than to a name that may lead elsewhere
+    a moment later: nothing private is knocked at, not even to find it closed."""
+
+    _dns_host: str
+    port: int
+
     def _new_conn(self) -> socket.socket:
-        return _checked(super()._new_conn())
+        name = self._dns_host
+        self._dns_host = public_address(name, self.port)
+        try:
+            return _checked(super()._new_conn())  # type: ignore[misc]
+        finally:
+            self._dns_host = name
 
 
-class _PublicHttps(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _checked(super()._new_conn())
+class _PublicHttp(_ToPublic, HTTPConnection):
+    pass
+
+
+class _PublicHttps(_ToPublic, HTTPSConnection):
+    pass
 
 
 class _HttpPool(HTTPConnectionPool):

@@ -12,4 +12,4 @@ def health(_request: HttpRequest) -> HttpResponse:
     """200 when the database answers. Says nothing else to anybody."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    return HttpResponse("ok\n", content_type="text/plain")
+    return HttpResponse("ok\n", content_type="text/plain; charset=utf-8")

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 
 from tenants.api.base import TenantViewSet
+from tenants.api.instants import InstantFilter
 from tenants.models import AuditEvent
 
 
@@ -20,8 +21,8 @@ class AuditFilter(filters.FilterSet):  # type: ignore[misc]
     object_kind = filters.CharFilter()
     action = filters.CharFilter()
     ip = filters.CharFilter(method="from_address", help_text="The beginning of an address.")
-    since = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    until = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lte")
+    since = InstantFilter(field_name="created_at", lookup_expr="gte")
+    until = InstantFilter(field_name="created_at", lookup_expr="lte")
     q = filters.CharFilter(method="search", help_text="Part of a name of a person or a thing.")
 
     def from_address(self, rows: Any, _name: str, value: str) -> Any:

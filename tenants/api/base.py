@@ -6,12 +6,14 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import PermissionDenied
+from django_filters import MultipleChoiceFilter
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from tenants.actor import Actor
+from tenants.api.limits import count_call, count_refusal
 from tenants.middleware import READING, actor_for
 from tenants.models import ApiToken, Membership, User
 from tenants.scope import current, enter, scope_of, sign_in_scope
@@ -45,8 +47,16 @@ class TenantViewSet(GenericViewSet[M]):
     def perform_authentication(self, request: Request) -> None:
         """From here on the second wall is that of the person, however they were recognised."""
         with sign_in_scope():
-            super().perform_authentication(request)
+            try:
+                super().perform_authentication(request)
+            except AuthenticationFailed as error:
+                count_refusal(request, error)
+                raise
             user, token = request.user, request.auth
+        if not user.is_authenticated:
+            count_refusal(request, None)
+            return
+        count_call(request)
         if isinstance(token, ApiToken):
             # Even where a browser is signed in as the same person: the token may be narrower.
             enter(scope_of(user, token))
@@ -62,6 +72,7 @@ class TenantViewSet(GenericViewSet[M]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        self._say_once(request)
         if self.action in (None, "metadata"):
             return  # a method that the viewset does not have: 405 follows
         permission = self.permission
@@ -77,6 +88,22 @@ class TenantViewSet(GenericViewSet[M]):
                     "no role of yours has it where the token is good."
                 )
             raise PermissionDenied(f"You may not do this: no role of yours has “{permission}”.")
+
+    def _say_once(self, request: Request) -> None:
+        """Which of two values counts, every reader decides for itself: so neither does."""
+        filters: Any = getattr(self, "filterset_class", None)
+        several = {
+            name
+            for name, one in (filters.base_filters if filters else {}).items()
+            if isinstance(one, MultipleChoiceFilter)
+        }
+        twice = [
+            name[:100]
+            for name, values in request.query_params.lists()
+            if len(values) > 1 and name not in several
+        ]
+        if twice:
+            raise ValidationError({name: ["This is there more than once."] for name in twice})
 
     def checked(self, serializer_class: type[Serializer[Any]]) -> dict[str, Any]:
         """The request's body, as this serializer understands it. Raises ValidationError."""

@@ -7,7 +7,12 @@ import errno
 import logging
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.core.exceptions import (
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -40,9 +45,18 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's hook. What nobody foresaw is logged, and becomes a 500 without details."""
     if isinstance(error, RuleError):
         fields = {error.field: [error.message]} if error.field else None
-        return Response(error_body(error.code, error.message, fields), status=error.status)
+        wait_s = getattr(error, "wait_s", None)
+        headers = {"Retry-After": str(wait_s)} if wait_s else {}
+        body = error_body(error.code, error.message, fields)
+        return Response(body, status=error.status, headers=headers)
     if isinstance(error, SecondPersonNeededError):
         return Response(error_body(error.code, error.message), status=error.status)
+    if isinstance(error, RequestDataTooBig):
+        message = "This is more than may be sent here. Leave out what is not needed."
+        return Response(error_body("too_large", message), status=413)
+    if isinstance(error, SuspiciousOperation):
+        logger.warning("API: suspicious: %s", error)
+        error = exceptions.ParseError("The request is not one that can be read here.")
     if isinstance(error, ObjectDoesNotExist):
         # Found, and deleted by somebody else before it was locked.
         logger.info("API: gone meanwhile: %s", error)

@@ -6,10 +6,14 @@ from tenants.errors import RuleError
 
 
 class TooOftenError(RuleError):
-    """Done too often in too short a time."""
+    """Done too often in too short a time. `wait_s`: when to come back."""
 
     code = "too_often"
     status = 429
+
+    def __init__(self, message: str, *, wait_s: int = 60) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 def limit_use(name: str, *, most: int, per_s: int, message: str) -> None:
@@ -23,4 +27,4 @@ def limit_use(name: str, *, most: int, per_s: int, message: str) -> None:
     except ValueError:  # it ran out between the two
         return
     if count > most:
-        raise TooOftenError(message)
+        raise TooOftenError(message, wait_s=per_s)

@@ -32,6 +32,8 @@ def run(arguments: list[str]) -> int:
     with services() as env:
         if options.only in ("all", "matrix"):
             figures += _matrix(env, options)
+        if options.only in ("all", "schema"):
+            figures += _schema(env, options)
         if options.only in ("all", "cost"):
             figures += _cost(env, options)
     return 0 if all(figure.ok for figure in figures) else 1
@@ -39,10 +41,13 @@ def run(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/bench walls", description=__doc__)
-    parser.add_argument("--only", choices=["all", "matrix", "cost"], default="all")
+    parser.add_argument("--only", choices=["all", "matrix", "schema", "cost"], default="all")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--sample", type=float, default=1.0, help="part of the matrix (default 1)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--examples", type=int, default=10, help="requests for each operation, caller and mode"
+    )
     parser.add_argument("--tenants", type=int, default=300)
     parser.add_argument("--vms", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=40)
@@ -84,6 +89,9 @@ def _matrix(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]
         said_by(worker(env, "scene", str(scene)))
         both = _try_all(env, scene, "both", options)
         second = _try_all(env, scene, "second", options)
+        # Last, as it alone leaves something behind: reports of hosts.
+        for tally, walls in ((both, "both"), (second, "second")):
+            _try_sockets(env, scene, walls, tally)
     calls = both["calls"] + second["calls"]
     return [
         emit(Figure(NAME, "matrix-calls", calls, "calls", AIM_CALLS, calls >= AIM_CALLS)),
@@ -110,12 +118,50 @@ def _try_all(
     for process in processes:
         tally = said_by(process)
         statuses.update(tally.pop("statuses"))
-        for name, value in tally.items():
-            total[name] += value
+        for name in total:
+            total[name] += tally[name]
     for line in [*total["leaks"][:SHOWN], *total["errors"][:SHOWN]]:
         say(f"  {line}")
     say(f"  {total['calls']} calls; answers {dict(sorted(statuses.items()))}")
     return total
+
+
+def _try_sockets(env: Mapping[str, str], scene: Path, walls: str, tally: dict[str, Any]) -> None:
+    """Add what came of the sockets' messages."""
+    say(f"The sockets, with {walls} wall{'s' if walls == 'both' else ''}")
+    found = said_by(worker(env, "sockets", str(scene), walls))
+    if not found["heard"]:
+        raise PortalError("Nothing was said over any socket: the bench is at fault.")
+    for line in found["leaks"][:SHOWN]:
+        say(f"  {line}")
+    for name in ("calls", "cells", "leaks"):
+        tally[name] += found[name]
+    say(f"  {found['calls']} messages; ends {dict(sorted(found['statuses'].items()))}")
+
+
+def _schema(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:
+    say(f"The API's description, {options.examples} times each way, as everybody")
+    with tempfile.TemporaryDirectory(prefix="basalt-bench-") as folder:
+        scene = Path(folder) / "scene.json"
+        said_by(worker(env, "migrate"))
+        said_by(worker(env, "scene", str(scene)))
+        count = options.processes
+        processes = [
+            worker(env, "schema", str(scene), f"{number}/{count}", str(options.sample),
+                   str(options.seed), str(options.examples))
+            for number in range(count)
+        ]  # fmt: skip
+        found = [said_by(process) for process in processes]
+    problems = [line for each in found for line in each["problems"]]
+    for line in problems[:SHOWN]:
+        say(f"  {line}")
+    requests = sum(each["requests"] for each in found)
+    accepted = sum(each["accepted"] for each in found)
+    return [
+        emit(plain(NAME, "schema-requests", requests, "requests", peer=accepted)),
+        emit(plain(NAME, "schema-operations", sum(e["operations"] for e in found), "operations")),
+        emit(at_most(NAME, "schema-problems", len(problems), "problems", aim=0)),
+    ]
 
 
 def _cost(env: Mapping[str, str], options: argparse.Namespace) -> list[Figure]:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tenants.database.owner import as_owner  # noqa: E402
 from tenants.scope import NOTHING, enter, scope_of, system_scope  # noqa: E402
 from tests.bench.fleet import fleet_make, statistics_gather  # noqa: E402
 from tests.policy.matrix import no_first_wall, run  # noqa: E402
-from tests.policy.worlds import Caller, Scene, World, scene_make  # noqa: E402
+from tests.policy.worlds import GIVEN, Caller, Scene, World, scene_make  # noqa: E402
 
 
 def migrate() -> None:
@@ -40,20 +40,54 @@ def scene(path: str) -> None:
             {**asdict(one), "sees": sorted(one.sees), "behind": sorted(one.behind)}
             for one in made.callers
         ],
+        "given": sorted(GIVEN),
     }
     Path(path).write_text(json.dumps(text))
 
 
-def matrix(path: str, walls: str, share: str, sample: str, seed: str) -> dict[str, Any]:
-    """One share of the matrix; the tally."""
+def _read(path: str) -> Scene:
+    """The scene that another process made, and whose digits there are: a leak is only seen of
+    those that are known to have been given."""
     known = json.loads(Path(path).read_text())
-    made = Scene(
+    GIVEN.update(known["given"])
+    return Scene(
         worlds={name: World(**world) for name, world in known["worlds"].items()},
         callers=[
             Caller(**{**one, **{name: frozenset(one[name]) for name in ("sees", "behind")}})
             for one in known["callers"]
         ],
     )
+
+
+def schema(path: str, share: str, sample: str, seed: str, examples: str) -> dict[str, Any]:
+    """One share of the API's description, tried as everybody; what was found."""
+    from tests.policy import schema as description
+
+    made = _read(path)
+    setup_test_environment()
+    number, count = map(int, share.split("/"))
+    found = description.run(
+        made, examples=int(examples), seed=int(seed), part=float(sample), share=(number, count)
+    )
+    return {name: value for name, value in asdict(found).items() if name != "kinds"}
+
+
+def sockets(path: str, walls: str) -> dict[str, Any]:
+    """Every message of every socket; the tally."""
+    from tests.policy import sockets as matrix_of_sockets
+
+    made = _read(path)
+    if walls == "second":
+        made.callers = [replace(one, sees=one.sees | one.behind) for one in made.callers]
+    hosts = tuple(relation for relation in made.worlds if relation != "nobody")
+    with no_first_wall() if walls == "second" else contextlib.nullcontext():
+        tally = matrix_of_sockets.run(made, callers=made.callers, hosts=hosts)
+    return {**vars(tally), "statuses": dict(tally.statuses)}
+
+
+def matrix(path: str, walls: str, share: str, sample: str, seed: str) -> dict[str, Any]:
+    """One share of the matrix; the tally."""
+    made = _read(path)
     setup_test_environment()
     number, count = map(int, share.split("/"))
     with no_first_wall() if walls == "second" else contextlib.nullcontext():
@@ -122,5 +156,9 @@ def _queries(work: Callable[[], None]) -> int:
 
 if __name__ == "__main__":
     enter(system_scope("the bench's own eyes"))
-    work: Any = {"migrate": migrate, "scene": scene, "matrix": matrix, "cost": cost}[sys.argv[1]]
+    works: dict[str, Any] = {
+        "migrate": migrate, "scene": scene, "matrix": matrix, "schema": schema, "cost": cost,
+        "sockets": sockets,
+    }  # fmt: skip
+    work = works[sys.argv[1]]
     json.dump(work(*sys.argv[2:]), sys.stdout)

@@ -68,6 +68,8 @@ class Tally:
     leaks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+    heard: int = 0
+    """What was said over sockets: nothing leaks where nothing is said."""
 
 
 # ------------------------------------------------------------------ which calls there are
@@ -202,9 +204,7 @@ class Asker:
         self.scene = scene
         self.own = scene.worlds["own"]
         self.client = Client(raise_request_exception=False)
-        self.before = {
-            caller.sees: _digest(_hidden_from(caller, scene)) for caller in scene.callers
-        }
+        self.before = {caller.sees: _digest(_hidden_from(caller)) for caller in scene.callers}
 
     def ask(self, caller: Caller, call: Call, world: World) -> Answer:
         path = address(call, world)
@@ -227,7 +227,7 @@ class Asker:
             content = b"".join(answer) if answer.streaming else answer.content
             said = content.decode(errors="replace") + str(sorted(answer.items()))
             if call.method not in ("get", "head", "options") and answer.status_code < 400:
-                after = _digest(_hidden_from(caller, self.scene))
+                after = _digest(_hidden_from(caller))
                 changed = "" if after == self.before[caller.sees] else f"{after}"
             transaction.set_rollback(True)
         return Answer(answer.status_code, said, sent, changed)
@@ -240,10 +240,9 @@ def _query(value: str, world: World) -> str:
     return world.ids.get(name) or str(getattr(world, name))
 
 
-def _hidden_from(caller: Caller, scene: Scene) -> str:
+def _hidden_from(caller: Caller) -> str:
     """A pattern of all digits that are not this caller's."""
-    all_of_them = {world.digits for world in scene.worlds.values()} - {NOBODY}
-    return "|".join(sorted(word(digits) for digits in all_of_them - caller.sees))
+    return "|".join(sorted(word(digits) for digits in GIVEN - {NOBODY} - caller.sees))
 
 
 def _digest(pattern: str) -> tuple[Any, ...]:
@@ -326,15 +325,21 @@ def _run(scene: Scene, share: tuple[int, int], sample: float, chance: random.Ran
 def _problem(caller: Caller, answer: Answer, missing: Answer) -> str:
     if answer.changed:
         return f"changed rows: {answer.changed}"
-    said = answer.said
+    if leak := said_too_much(caller, answer.said, answer.sent):
+        return f"{answer.status} {leak}"
+    known = {int(found, 16) for one in answer.sent for found in _CODE.findall(one)} & caller.sees
+    if answer.status != missing.status and not known:
+        return f"{answer.status}, and {missing.status} for what never was"
+    return ""
+
+
+def said_too_much(caller: Caller, said: str, sent: tuple[str, ...]) -> str:
+    """What an answer tells of a tenant that the caller does not reach; empty when nothing."""
     # What the caller said themselves and gets back tells them nothing.
-    for mine in sorted(answer.sent, key=len, reverse=True):
+    for mine in sorted(sent, key=len, reverse=True):
         said = said.replace(mine, "")
     found = {int(digits, 16) for digits in _CODE.findall(said)}
     for digits in (found & GIVEN) - caller.sees - {NOBODY}:
         at = said.index(word(digits))
-        return f"{answer.status} holds {word(digits)}: {said[max(0, at - 60) : at + 40]!r}"
-    known = {int(found, 16) for one in answer.sent for found in _CODE.findall(one)} & caller.sees
-    if answer.status != missing.status and not known:
-        return f"{answer.status}, and {missing.status} for what never was"
+        return f"holds {word(digits)}: {said[max(0, at - 60) : at + 40]!r}"
     return ""

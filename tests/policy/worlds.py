@@ -64,7 +64,9 @@ from vms.models import Quota, VmUsage
 
 PUBLIC = 0x1000
 """Added to the digits of what those below may read."""
-AT_MSP = frozenset({1, 2, 3, 6, 7, 8, 9, 10, 1 + PUBLIC, 6 + PUBLIC, 8 + PUBLIC})
+IMAGES = 0x2000
+"""Added to the digits of images that those may see who have a role on a site of their tenant."""
+AT_MSP = frozenset({1, 2, 3, 6, 7, 8, 9, 10, 1 + PUBLIC, 6 + PUBLIC, 8 + PUBLIC, 8 + IMAGES})
 """The digits of an MSP with all that is below it."""
 NOBODY = 0xDEAD
 """The digits of what never was."""
@@ -184,7 +186,7 @@ def _by_rules(scene: Scene, msp: Tenant, own: Tenant, sibling: Tenant) -> list[C
 
     # A customer in which all but one site, and all but one VM, is another's business.
     parted = CustomerFactory(parent=msp, **_named(8 + PUBLIC, "t"))
-    scene.worlds["parted"] = _world(8, parted)
+    scene.worlds["parted"] = _world(8, parted, images=8 + IMAGES)
     host, other = _part(9, parted), _part(10, parted)
     on_site, on_vm = UserFactory(), UserFactory()
     grant(on_site, host.site, role="msp-owner")
@@ -192,10 +194,13 @@ def _by_rules(scene: Scene, msp: Tenant, own: Tenant, sibling: Tenant) -> list[C
     VirtualMachineFactory(hypervisor=other, id=ident(8), name=f"w-{word(8)}")
     names = {8 + PUBLIC, 1 + PUBLIC}
     callers.append(
-        _caller("msp-owner of a site", on_site, frozenset({9, *names}), frozenset({8, 10}))
+        _caller(
+            "msp-owner of a site", on_site, frozenset({9, 8 + IMAGES, *names}), frozenset({8, 10})
+        )
     )
     # Of the VM's host and site, its page says the names and links to neither.
-    callers.append(_caller("msp-owner of a VM", on_vm, frozenset({10, *names}), frozenset({8, 9})))
+    behind = frozenset({8, 9, 8 + IMAGES})
+    callers.append(_caller("msp-owner of a VM", on_vm, frozenset({10, *names}), behind))
     return callers
 
 
@@ -257,16 +262,17 @@ def _caller(
     return Caller(name, client.cookies["sessionid"].value, token, sees, behind)
 
 
-def _world(digits: int, tenant: Tenant) -> World:
+def _world(digits: int, tenant: Tenant, *, images: int | None = None) -> World:
     """One row of every kind. A new kind of row belongs here: a test asks for it."""
     shared = digits + PUBLIC if tenant.kind == Tenant.Kind.MSP else digits
     mine = word(digits)
     site = SiteFactory(tenant=tenant, address=mine, **_named(digits, "s"))
     host = HypervisorFactory(site=site, id=ident(digits), name=f"h-{mine}", machine_id=mine)
     network = NetworkFactory(hypervisor=host, id=ident(digits), name=f"n-{mine}")
-    image = ImageFactory(tenant=tenant, id=ident(shared), name=f"i-{word(shared)}")
+    pictured = images or shared
+    image = ImageFactory(tenant=tenant, id=ident(pictured), name=f"i-{word(pictured)}")
     sha256 = hashlib.sha256(mine.encode()).hexdigest()
-    version = ImageVersionFactory(image=image, id=ident(shared), sha256=sha256)
+    version = ImageVersionFactory(image=image, id=ident(pictured), sha256=sha256)
     user = UserFactory(id=ident(digits), email=f"p@{mine}.example", name=f"p-{mine}")
     vm = VirtualMachineFactory(
         hypervisor=host, network=network, image_version=version, created_by=user,

@@ -1,5 +1,6 @@
 """How much a request may send, decided before anything of it is kept."""
 
+import asyncio
 import errno
 import json
 import os
@@ -72,3 +73,48 @@ async def test_a_full_disk_is_a_507_with_a_next_step():
     status, body = await post(finds_the_disk_full, "/upload/", mib=1, announced=True)
     assert (status, json.loads(body)["error"]["code"]) == (507, "portal_disk_full")
     assert "try again" in json.loads(body)["error"]["message"]
+
+
+async def test_a_body_that_stops_half_way_is_a_408_with_a_next_step():
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if not sent_one.is_set():
+            sent_one.set()
+            return {"type": "http.request", "body": b"half", "more_body": True}
+        await asyncio.Event().wait()
+        raise AssertionError("it went on waiting")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def anybody(scope: Any) -> bool:
+        return True
+
+    sent_one = asyncio.Event()
+    bounded = BoundedBodies(reads_everything, large={}, trusted=anybody, silence_s=0.05)
+    await bounded({"type": "http", "path": "/", "headers": []}, receive, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]["code"] == "too_slow"
+    assert (b"x-content-type-options", b"nosniff") in sent[0]["headers"]
+
+
+async def test_an_answer_may_take_as_long_as_it_takes():
+    """Once the body is here, waiting for the end of the connection has no end of its own."""
+    parts = [{"type": "http.request", "body": b"all", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if parts:
+            return parts.pop()
+        await asyncio.sleep(0.2)
+        return {"type": "http.disconnect"}
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+
+    async def anybody(scope: Any) -> bool:
+        return True
+
+    bounded = BoundedBodies(application, large={}, trusted=anybody, silence_s=0.05)
+    await bounded({"type": "http", "path": "/", "headers": []}, receive, anybody)

@@ -19,6 +19,14 @@ def test_requests_are_logged_without_secrets(line, harmless):
     assert without_secrets(None, "info", {"request": line})["request"] == harmless
 
 
+@pytest.mark.parametrize("trick", ["\n", "\r", "\x1b[2J", "\x00", "\x85", "\u2028"])
+def test_nobody_writes_a_line_of_their_own(trick):
+    record = logging.LogRecord("django", 30, "x.py", 1, "No %s", (f"a{trick}[error] b",), None)
+    assert WithoutSecrets().filter(record)
+    assert record.getMessage().isprintable()
+    assert "[error] b" in record.getMessage()
+
+
 @pytest.mark.parametrize(("line", "harmless"), LINES)
 def test_so_are_messages_of_libraries(line, harmless):
     record = logging.LogRecord("django", 30, "x.py", 1, "Forbidden: %s", (line,), None)

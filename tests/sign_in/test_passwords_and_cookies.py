@@ -54,6 +54,8 @@ def test_passwords_are_kept_with_argon2(settings):
         ("maria@example", "too similar"),
         ("1234567890123", "too common"),
         ("qwerty123456", "too common"),
+        ("Basalt!Portal!2026", "little more than a name"),
+        ("hypervisor-2026", "little more than a name"),
     ],
 )
 def test_a_weak_password_is_not_taken(person, password, why):
