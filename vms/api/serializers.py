@@ -9,6 +9,7 @@ from hypervisors.models import Hypervisor, Network
 from hypervisors.services.jobs import host_must_be_online
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer, rows_named
 from tenants.models import Site
+from vms.api.setup_serializers import SetupSerializer
 from vms.models import Disk, Image, Nic, VirtualMachine
 from vms.services.capacity import site_choose_host
 from vms.services.creation import NicRequest, VmRequest
@@ -58,6 +59,10 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
         source="observed_power", read_only=True, help_text="What the host last saw."
     )
     ssh_keys = serializers.ListField(child=serializers.CharField(), read_only=True)
+    user_data = serializers.CharField(
+        read_only=True, help_text="What is not secret of it, with its variables as written."
+    )
+    tags = serializers.DictField(child=serializers.CharField(), read_only=True)
     disks = DiskSerializer(many=True, read_only=True)
     nics = NicSerializer(many=True, read_only=True)
 
@@ -86,6 +91,8 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
             "ssh_keys",
             "has_password",
             "has_user_data",
+            "user_data",
+            "tags",
             "disks",
             "nics",
             "created_at",
@@ -157,6 +164,17 @@ class VmCreateSerializer(InputSerializer):
         trim_whitespace=False,
         help_text="A script, cloud-config or what else cloud-init takes; at most 64 KiB.",
     )
+    secret_user_data = serializers.BooleanField(
+        default=True,
+        help_text="Seal `user_data` to the host: nobody can read it again, and the guest only "
+        "until its first boot is done.",
+    )
+    setup = SetupSerializer(required=False)
+    tags = serializers.DictField(
+        child=serializers.CharField(max_length=256, allow_blank=True),
+        default=dict,
+        help_text="The guest is told them as metadata.",
+    )
     firmware = serializers.ChoiceField(choices=["bios", "uefi"], default="bios")
     autostart = serializers.BooleanField(
         default=True, help_text="Start again after the host lost power."
@@ -169,6 +187,7 @@ class VmCreateSerializer(InputSerializer):
             )
         disks_gib = [disk["size_gib"] for disk in attrs.pop("disks", [{"size_gib": 10}])]
         nics = attrs.pop("nics", None)
+        attrs |= attrs.pop("setup", {})
         hypervisor = attrs.pop("hypervisor", None)
         site = attrs.pop("site", None)
         if hypervisor is None:

@@ -2,8 +2,7 @@
 
 import re
 import secrets
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,7 +23,10 @@ from tenants.ssh_keys import ssh_keys_check
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 from vms.services.capacity import GIB, host_capacity, must_fit
 from vms.services.credentials import password_check, username_check
+from vms.services.setup import Setup, setup_check, setup_cloud_config, setup_joined
+from vms.services.tags import tags_check
 from vms.services.user_data import user_data_check
+from vms.services.variables import filled_in, guest_variables
 
 MAX_VCPUS = 512
 MIN_MEMORY_MIB = 64
@@ -32,6 +34,8 @@ MAX_MEMORY_MIB = 16_777_216
 MAX_DISKS = 24
 MAX_DISK_GIB = 65_536
 MAX_NICS = 8
+# Since this version of the protocol hosts take user-data in clear and sealed parts.
+_TOLD_IN_PARTS = 3
 # RFC 1123: the name is the guest's host name too.
 _NAME = re.compile(r"\A[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
@@ -59,6 +63,12 @@ class VmRequest:
     password: str | None = field(default=None, repr=False)
     ssh_keys: Sequence[str] = ()
     user_data: str | None = field(default=None, repr=False)
+    secret_user_data: bool = True
+    """Whether `user_data` is sealed to the host. What is not can be read in the portal, and in
+    the guest after its first boot."""
+    setup: Setup = field(default_factory=Setup)
+    """The usual wishes, which nobody must write YAML for. They are not secret."""
+    tags: Mapping[str, str] = field(default_factory=dict)
     firmware: Literal["bios", "uefi"] = "bios"
     autostart: bool = True
 
@@ -95,6 +105,7 @@ def vm_create(
             mac=_new_mac(),
             address=_address(nic),
         )
+    _tell(vm, hypervisor, request)
     visible = _visible(vm, request)
     job = job_create(
         actor=actor,
@@ -184,7 +195,9 @@ def _checked(request: VmRequest, hypervisor: Hypervisor) -> VmRequest:
         password=password_check(request.password),
         ssh_keys=ssh_keys_check(list(request.ssh_keys)),
         user_data=user_data_check(request.user_data or "") or None,
+        tags=tags_check(request.tags),
     )
+    clean = replace(clean, setup=setup_check(request.setup, username=clean.username))
     if clean.password is None and not clean.ssh_keys:
         raise InvalidInputError(
             "Give a password or an SSH key (or both): without them nobody could get in.",
@@ -213,11 +226,9 @@ def _image_version(request: VmRequest, tenant: Tenant) -> ImageVersion:
 def _insert(
     actor: Actor, hypervisor: Hypervisor, request: VmRequest, version: ImageVersion
 ) -> VirtualMachine:
-    vm_id = uuid.uuid4()
     try:
         with transaction.atomic():
             return VirtualMachine.objects.create(
-                id=vm_id,
                 tenant=hypervisor.tenant,
                 hypervisor=hypervisor,
                 name=request.name,
@@ -229,21 +240,40 @@ def _insert(
                 image_version=version,
                 username=request.username,
                 ssh_keys=list(request.ssh_keys),
-                sealed_secrets=_sealed(vm_id, hypervisor, request),
+                tags=dict(request.tags),
                 has_password=request.password is not None,
-                has_user_data=request.user_data is not None,
                 created_by=actor.user,
             )
     except IntegrityError as error:
         raise name_taken(request.name, hypervisor.tenant) from error
 
 
-def _sealed(vm_id: uuid.UUID, hypervisor: Hypervisor, request: VmRequest) -> bytes | None:
-    if request.password is None and request.user_data is None:
+def _tell(vm: VirtualMachine, hypervisor: Hypervisor, request: VmRequest) -> None:
+    """Write down what the guest is to be told, checked as it will read it. Needs the NICs: their
+    addresses are variables. Raises InvalidInputError."""
+    text = request.user_data or ""
+    secret, own = (text, "") if request.secret_user_data else ("", text)
+    told = setup_joined(setup_cloud_config(request.setup), own)
+    variables = guest_variables(vm)
+    for part in (told, secret):
+        user_data_check(filled_in(part, variables))
+    vm.has_user_data = bool(told or secret)
+    if hypervisor.protocol < _TOLD_IN_PARTS:
+        # Such a host knows one sealed user-data, and fills nothing in.
+        secret, told = filled_in(setup_joined(told, secret), variables), ""
+    vm.user_data = told
+    vm.sealed_secrets = _sealed(vm, hypervisor, password=request.password, user_data=secret)
+    vm.save(update_fields=["user_data", "sealed_secrets", "has_user_data"])
+
+
+def _sealed(
+    vm: VirtualMachine, hypervisor: Hypervisor, *, password: str | None, user_data: str
+) -> bytes | None:
+    if password is None and not user_data:
         return None
-    plain = msgspec.msgpack.encode({"password": request.password, "user_data": request.user_data})
+    plain = msgspec.msgpack.encode({"password": password, "user_data": user_data or None})
     try:
-        return seal(bytes(hypervisor.seal_public), plain, purpose=f"vm:{vm_id}")
+        return seal(bytes(hypervisor.seal_public), plain, purpose=f"vm:{vm.id}")
     except SealError as error:
         raise InvalidInputError(
             f"The key of {hypervisor.name} can't be used to keep secrets. Remove the host and "
@@ -312,6 +342,7 @@ def _visible(vm: VirtualMachine, request: VmRequest) -> dict[str, object]:
         "has_password": vm.has_password,
         "ssh_keys": len(vm.ssh_keys),
         "has_user_data": vm.has_user_data,
+        "tags": vm.tags,
         "firmware": vm.firmware,
         "autostart": vm.autostart,
     }
