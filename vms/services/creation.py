@@ -2,14 +2,13 @@
 
 import re
 import secrets
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import msgspec
 from django.db import IntegrityError, transaction
 
-from agent.protocol import SealError, seal
 from hypervisors.models import Hypervisor, Job, Network
 from hypervisors.services.jobs import host_must_be_online, job_create
 from hypervisors.services.networks import address_allocate
@@ -23,6 +22,7 @@ from tenants.ssh_keys import ssh_keys_check
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 from vms.services.capacity import GIB, host_capacity, must_fit
 from vms.services.credentials import password_check, username_check
+from vms.services.sealed import SealedSecrets, secrets_seal, vm_id_check
 from vms.services.setup import Setup, setup_check, setup_cloud_config, setup_joined
 from vms.services.tags import tags_check
 from vms.services.user_data import user_data_check
@@ -66,11 +66,17 @@ class VmRequest:
     secret_user_data: bool = True
     """Whether `user_data` is sealed to the host. What is not can be read in the portal, and in
     the guest after its first boot."""
+    sealed: SealedSecrets | None = None
+    """In place of `password` and of a secret `user_data`."""
     setup: Setup = field(default_factory=Setup)
     """The usual wishes, which nobody must write YAML for. They are not secret."""
     tags: Mapping[str, str] = field(default_factory=dict)
     firmware: Literal["bios", "uefi"] = "bios"
     autostart: bool = True
+
+    @property
+    def has_password(self) -> bool:
+        return self.sealed.has_password if self.sealed else self.password is not None
 
 
 @transaction.atomic
@@ -198,7 +204,13 @@ def _checked(request: VmRequest, hypervisor: Hypervisor) -> VmRequest:
         tags=tags_check(request.tags),
     )
     clean = replace(clean, setup=setup_check(request.setup, username=clean.username))
-    if clean.password is None and not clean.ssh_keys:
+    if clean.sealed is not None:
+        if clean.password is not None or (clean.user_data is not None and clean.secret_user_data):
+            raise InvalidInputError(
+                "Give secrets either sealed or in clear, not both.", field="sealed_secrets"
+            )
+        vm_id_check(clean.sealed.vm_id)
+    if not clean.has_password and not clean.ssh_keys:
         raise InvalidInputError(
             "Give a password or an SSH key (or both): without them nobody could get in.",
             field="password",
@@ -229,6 +241,7 @@ def _insert(
     try:
         with transaction.atomic():
             return VirtualMachine.objects.create(
+                id=request.sealed.vm_id if request.sealed else uuid.uuid4(),
                 tenant=hypervisor.tenant,
                 hypervisor=hypervisor,
                 name=request.name,
@@ -241,7 +254,7 @@ def _insert(
                 username=request.username,
                 ssh_keys=list(request.ssh_keys),
                 tags=dict(request.tags),
-                has_password=request.password is not None,
+                has_password=request.has_password,
                 created_by=actor.user,
             )
     except IntegrityError as error:
@@ -258,28 +271,26 @@ def _tell(vm: VirtualMachine, hypervisor: Hypervisor, request: VmRequest) -> Non
     for part in (told, secret):
         user_data_check(filled_in(part, variables))
     vm.has_user_data = bool(told or secret)
-    if hypervisor.protocol < _TOLD_IN_PARTS:
+    if request.sealed and request.sealed.has_user_data:
+        vm.has_user_data = True
+    if hypervisor.protocol < _TOLD_IN_PARTS and told:
         # Such a host knows one sealed user-data, and fills nothing in.
+        if request.sealed:
+            raise InvalidInputError(
+                f"The agent of {hypervisor.name} is too old for a first boot in parts. Update it, "
+                "or put everything into the script.",
+                field="hypervisor",
+            )
         secret, told = filled_in(setup_joined(told, secret), variables), ""
     vm.user_data = told
-    vm.sealed_secrets = _sealed(vm, hypervisor, password=request.password, user_data=secret)
+    vm.sealed_secrets = (
+        request.sealed.box
+        if request.sealed
+        else secrets_seal(
+            hypervisor=hypervisor, vm_id=vm.id, password=request.password, user_data=secret
+        )
+    )
     vm.save(update_fields=["user_data", "sealed_secrets", "has_user_data"])
-
-
-def _sealed(
-    vm: VirtualMachine, hypervisor: Hypervisor, *, password: str | None, user_data: str
-) -> bytes | None:
-    if password is None and not user_data:
-        return None
-    plain = msgspec.msgpack.encode({"password": password, "user_data": user_data or None})
-    try:
-        return seal(bytes(hypervisor.seal_public), plain, purpose=f"vm:{vm.id}")
-    except SealError as error:
-        raise InvalidInputError(
-            f"The key of {hypervisor.name} can't be used to keep secrets. Remove the host and "
-            "let it join again.",
-            field="hypervisor",
-        ) from error
 
 
 def _nics(request: VmRequest, hypervisor: Hypervisor) -> Sequence[NicRequest]:
