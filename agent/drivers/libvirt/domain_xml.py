@@ -12,6 +12,8 @@ from agent.drivers.base import GuestDefinition
 NAMESPACE = "https://basalt.dev/ns/vm/1"
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+OPENSTACK = "OpenStack Compute"
+NOCLOUD = "ds=nocloud;dsmode=net;s=http://169.254.169.254/nocloud/"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 
 ET.register_namespace("basalt", NAMESPACE)
@@ -92,18 +94,28 @@ def _boot(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None:
 
 
 def _identity(domain: ET.Element, guest: GuestDefinition) -> None:
-    """What makes cloud-init ask for OpenStack metadata: the product name for versions
-    before 19.2, the chassis asset tag since (cloud-init's DataSourceOpenStack)."""
+    """What the firmware says, by which cloud-init (its ds-identify and its sources) and
+    cloudbase-init know which metadata to ask for.
+
+    openstack: the product name for versions before 19.2, the chassis asset tag since.
+    ec2: a system uuid that starts with "ec2", which the domain's must equal, so that the id
+    of such a guest starts so; and, for versions before 23.4, the same as the serial number.
+    nocloud: the serial number is a line of cloud-init's. Its "dsmode" makes versions before
+    23.2 wait for the network as they did for "nocloud-net", which later ones warn of.
+    """
     info = ET.SubElement(domain, "sysinfo", type="smbios")
     system = ET.SubElement(info, "system")
-    for name, value in (
-        ("manufacturer", "Basalt"),
-        ("product", "OpenStack Compute"),
-        ("uuid", guest.vm_id),
-    ):
+    entries = {"manufacturer": "Basalt", "product": "Basalt VM", "uuid": guest.vm_id}
+    if guest.identity == "openstack":
+        entries["product"] = OPENSTACK
+        chassis = ET.SubElement(info, "chassis")
+        ET.SubElement(chassis, "entry", name="asset").text = OPENSTACK
+    elif guest.identity == "ec2":
+        entries["serial"] = guest.vm_id
+    else:
+        entries["serial"] = NOCLOUD
+    for name, value in entries.items():
         ET.SubElement(system, "entry", name=name).text = value
-    chassis = ET.SubElement(info, "chassis")
-    ET.SubElement(chassis, "entry", name="asset").text = "OpenStack Compute"
 
 
 def _processor(domain: ET.Element, host: HostKind) -> None:
