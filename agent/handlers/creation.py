@@ -103,10 +103,6 @@ def _check_arguments(job: CreateVm) -> None:
     macs = [nic.mac for nic in job.nics]
     if len(set(ids)) < len(ids) or len(set(macs)) < len(macs):
         raise JobFailedError("internal", "Two disks or NICs of the VM have the same id or MAC.")
-    if job.guest.identity == "ec2" and not job.vm_id.lower().startswith("ec2"):
-        raise JobFailedError(
-            "internal", "A VM that is to look for EC2 metadata needs an id that starts with “ec2”."
-        )
     for nic in job.nics:
         _check_nic(nic)
 
