@@ -1,8 +1,18 @@
 """Images, virtual machines, and quotas of them."""
 
-from vms.models.image import Image, ImageVersion
+from vms.models.image import Identity, Image, ImageVersion
 from vms.models.quota import Quota
 from vms.models.usage import VmUsage
 from vms.models.vm import Disk, Nic, Power, VirtualMachine
 
-__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "Quota", "VirtualMachine", "VmUsage"]
+__all__ = [
+    "Disk",
+    "Identity",
+    "Image",
+    "ImageVersion",
+    "Nic",
+    "Power",
+    "Quota",
+    "VirtualMachine",
+    "VmUsage",
+]
