@@ -28,6 +28,12 @@ class NicEntry(msgspec.Struct, frozen=True, kw_only=True):
     dhcp: DhcpMode
     instance_id: str
     sealed: bool = False
+    mac: str = ""
+    network_id: str = ""
+    addresses: list[str] = []
+    """Given by the portal, without a length: nobody else's on the network."""
+    gateways: list[str] = []
+    guard: bool = False
 
 
 class NetworkEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from agent.network.operations import (
     MakeNat,
     Operation,
     Outcome,
+    Protect,
     RemoveNat,
     Unwire,
     Wire,
@@ -36,6 +37,8 @@ def perform(operation: Operation) -> list[int]:
             return wire.wire(operation)
         case Unwire():
             wire.unwire(operation)
+        case Protect():
+            wire.protect(operation)
         case MakeNat():
             nat.make_nat(operation)
         case CheckBridge():
