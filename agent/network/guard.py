@@ -35,7 +35,7 @@ _CHAINS = """
         ip saddr 0.0.0.0 goto guard_unnumbered
         {ipv4}
         # Whatever it is a part of does not come together without its first part.
-        ip frag-off & 0x1fff != 0 accept
+        ip frag-off & 0x1fff != 0 @nh,128,32 >= 0 accept
         goto guard_ipv4_kinds
     }}
     chain guard_unnumbered {{
@@ -214,10 +214,8 @@ def _ipv6(header: str, at: int, own: list[IPv6Address], own_half: str, *, drop: 
     whole = f"@{header},{at},128"
     if own:
         numbers = _set([_number(one) for one in own])
-        return [
-            f"@{header},{at},16 & 0xffc0 != 0xfe80 @{header},{at + 64},64 != {own_half} "
-            f"{whole} != {numbers} {_drop(drop)}"
-        ]
+        foreign = f"@{header},{at},16 & 0xffc0 != 0xfe80 @{header},{at + 64},64 != {own_half}"
+        return [f"{foreign} {whole} != {numbers} {_drop(drop)}"]
     return [
         f"{whole} @protected6 {_drop(drop)}",
         f"@{header},{at},8 0xff {_drop(drop)}",
