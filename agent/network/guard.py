@@ -10,11 +10,10 @@ somebody else's. An IPv6 address made of the NIC's own MAC is its own in any cas
 of another MAC of the same vendor never is.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from agent.network import nft
+from agent.network.counters import netdev_counters
 from agent.network.operations import Guard
 from metadata.documents import LAST_RESORT_ADDRESS
 
@@ -170,15 +169,10 @@ def counters(tables: Iterable[str]) -> dict[str, dict[str, tuple[int, int]]]:
     all. Raises NetworkError."""
     wanted = set(tables)
     found: dict[str, dict[str, tuple[int, int]]] = {}
-    listed = json.loads(nft.listing("counters", "netdev"))["nftables"]
-    for item in listed:
-        counter = item.get("counter")
-        if counter is None or counter["table"] not in wanted:
-            continue
-        kind = counter["name"].removeprefix(_COUNTER)
-        if kind in KINDS:
-            kinds = found.setdefault(counter["table"], {})
-            kinds[kind] = (counter["packets"], counter["bytes"])
+    for table, name, packets, size in netdev_counters():
+        kind = name.removeprefix(_COUNTER)
+        if table in wanted and kind in KINDS:
+            found.setdefault(table, {})[kind] = (packets, size)
     return found
 
 

@@ -40,14 +40,6 @@ def chain(family: str, table: str, name: str) -> list[dict[str, Any]] | None:
     return listed
 
 
-def listing(*what: str) -> str:
-    """What `nft -j list` says. Raises NetworkError."""
-    done = _run(["-j", "list", *what])
-    if done.returncode != 0:
-        raise NetworkError("internal", f"nft did not list {' '.join(what)}: {_reason(done)}.")
-    return done.stdout
-
-
 def _run(arguments: list[str], *, text: str | None = None) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
