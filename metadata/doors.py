@@ -24,6 +24,7 @@ CONNECTION_S = 60.0
 _KEEP_ALIVE_S = 15.0
 _READ_BYTES = 65_536
 _CONNECTIONS_PER_S, _CONNECTION_BURST = 50.0, 200.0
+_RECEIVE_BYTES = 8192  # the kernel holds twice that
 _AT_ONCE = 4
 _PAUSE_S = 0.1
 _SHORTAGE_S = 1.0
@@ -109,6 +110,8 @@ class Doors:
                 # Otherwise nobody is there, or somebody has left already.
                 return
             connection.setblocking(False)
+            # What is read at once is also worked through at once, while all others wait.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
             visit = _Visit(self._web, self._left)
             self._inside.add(visit)
             task = asyncio.ensure_future(self._begin(visit, connection))
