@@ -131,6 +131,11 @@ class Doors:
             self._reopen()
 
 
+def visit_for(handle: Handle) -> asyncio.Protocol:
+    """What answers on one connection, without a door: for whoever brings the bytes themselves."""
+    return _Visit(Server(handle), lambda _visit: None)
+
+
 class _NoAccessLog(AbstractAccessLogger):
     """Nothing is written for what a guest asks."""
 

@@ -82,6 +82,6 @@ def _vendor_data(document: NicDocument) -> Answer:
         return json_answer({})
     try:
         msgspec.json.decode(document.vendor_data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return not_found()
     return Answer(body=document.vendor_data, content_type="application/json")

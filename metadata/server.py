@@ -41,7 +41,7 @@ class Nic:
         self._password = b""
         self._responder = Responder()
         self._requests = Throttle(per_second=_REQUESTS_PER_S, burst=_REQUEST_BURST)
-        self._doors = Doors(self._handle)
+        self._doors = Doors(self.handle)
         self._ears: list[Ear] = []
         self._packets: socket.socket | None = None
         self._holder: socket.socket | None = None
@@ -95,7 +95,8 @@ class Nic:
 
     # ------------------------------------------------------------------ HTTP
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request of this NIC's guest."""
         if not self._requests.take(asyncio.get_running_loop().time()):
             refused = web.Response(status=429, text="Too many requests.")
             refused.force_close()

@@ -90,6 +90,6 @@ class Ledger:
 def _read(path: Path, kind: type[Entry]) -> Entry | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, OSError):
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError):
         # Written atomically, so this is somebody's edit: what it named cannot be told.
         return None

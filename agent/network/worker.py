@@ -25,7 +25,7 @@ from agent.network.operations import (
     Unwire,
     Wire,
 )
-from metadata.control import Channel, ChannelClosedError
+from metadata.control import Channel, ChannelClosedError, decoded
 
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Operation)
 
@@ -64,7 +64,7 @@ async def serve(connection: socket.socket) -> None:
     channel = Channel(connection)
     try:
         while True:
-            operation = _decoder.decode(await channel.receive())
+            operation = decoded(_decoder, await channel.receive())
             outcome, descriptors = await asyncio.to_thread(_outcome, operation)
             try:
                 await channel.send(outcome, descriptors)
