@@ -13,7 +13,7 @@ of another MAC of the same vendor never is.
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from agent.network.counters import netdev_counters
+from agent.network.netfilter import netdev_counters
 from agent.network.operations import Guard
 from metadata.documents import LAST_RESORT_ADDRESS
 

@@ -23,6 +23,7 @@ from agent.network.namespaces import (
     namespace_exists,
     namespace_path,
 )
+from agent.network.netfilter import delete_netdev_table
 from agent.network.operations import Protect, Unwire, Wire
 from metadata.documents import METADATA_IPV4, METADATA_IPV6
 
@@ -160,7 +161,7 @@ def rules(operation: Wire, counted: Mapping[str, tuple[int, int]]) -> str:
 
 
 def _remove(host: Any, nic_id: str) -> None:
-    nft.delete_table("netdev", nic_table(nic_id))
+    delete_netdev_table(nic_table(nic_id))
     # Before the namespace: that one lives on while the metadata server holds its sockets.
     for index in host.link_lookup(ifname=veth_name(nic_id)):
         _ignore_missing(lambda index=index: host.link("del", index=index))

@@ -1,5 +1,5 @@
-"""Reading nftables' named counters, by netlink itself: the nft command reads every rule and set
-of the host first, which takes seconds where there are many NICs.
+"""What is asked of nftables by netlink itself, in the netdev family. The nft command reads every
+table of the host first, or even every rule: that takes seconds where there are many NICs.
 
 Numbers are those of linux/netfilter/nf_tables.h and linux/netlink.h.
 """
@@ -13,9 +13,12 @@ from agent.network.errors import NetworkError
 
 _NETLINK_NETFILTER = 12
 _FAMILY_NETDEV = 5
-_GET_OBJECTS, _NEW_OBJECT = 10 << 8 | 19, 10 << 8 | 18
-_REQUEST_DUMP = 0x301
+_NFTABLES = 10
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_DELETE_TABLE, _GET_OBJECTS, _NEW_OBJECT = (_NFTABLES << 8 | kind for kind in (2, 19, 18))
+_REQUEST, _REQUEST_ACK, _REQUEST_DUMP = 0x1, 0x5, 0x301
 _ERROR, _DONE = 2, 3
+_TABLE_NAME = 1
 _TABLE, _NAME, _TYPE, _DATA = 1, 2, 3, 4
 _COUNTER = 1
 _BYTES, _PACKETS = 1, 2
@@ -27,18 +30,57 @@ _TIMEOUT_S = 10.0
 
 def netdev_counters() -> Iterator[tuple[str, str, int, int]]:
     """Table, name, packets and bytes of each in the netdev family. Raises NetworkError."""
-    wanted = struct.pack("!BBH", _FAMILY_NETDEV, 0, 0)
-    wanted += _ATTRIBUTE.pack(8, _TYPE) + struct.pack("!I", _COUNTER)
-    request = _HEAD.pack(_HEAD.size + len(wanted), _GET_OBJECTS, _REQUEST_DUMP, 1, 0) + wanted
+    counters = _ATTRIBUTE.pack(8, _TYPE) + struct.pack("!I", _COUNTER)
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as kernel:
-            kernel.settimeout(_TIMEOUT_S)
-            kernel.sendto(request, (0, 0))
+        with _kernel() as kernel:
+            kernel.sendto(_message(_GET_OBJECTS, _REQUEST_DUMP, counters), (0, 0))
             yield from _answers(kernel)
     except OSError as error:
         raise NetworkError(
             "internal", f"The kernel does not tell its counters: {error.strerror or error}."
         ) from error
+
+
+def delete_netdev_table(name: str) -> None:
+    """Idempotent. Raises NetworkError."""
+    text = name.encode() + b"\0"
+    attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(text), _TABLE_NAME) + text
+    batch = (
+        _message(_BATCH_BEGIN, _REQUEST, family=0, resource=_NFTABLES)
+        + _message(_DELETE_TABLE, _REQUEST_ACK, attribute)
+        + _message(_BATCH_END, _REQUEST, family=0, resource=_NFTABLES)
+    )
+    try:
+        with _kernel() as kernel:
+            kernel.sendto(batch, (0, 0))
+            for _ in _answers(kernel):
+                pass
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise NetworkError(
+            "internal", f"The table {name} cannot be removed: {error.strerror or error}."
+        ) from error
+
+
+def _kernel() -> socket.socket:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+    kernel.settimeout(_TIMEOUT_S)
+    return kernel
+
+
+def _message(
+    kind: int,
+    flags: int,
+    attribute: bytes = b"",
+    *,
+    family: int = _FAMILY_NETDEV,
+    resource: int = 0,
+) -> bytes:
+    body = struct.pack("!BBH", family, 0, resource) + attribute.ljust(
+        len(attribute) + 3 & ~3, b"\0"
+    )
+    return _HEAD.pack(_HEAD.size + len(body), kind, flags, 1, 0) + body
 
 
 def _answers(kernel: socket.socket) -> Iterator[tuple[str, str, int, int]]:
