@@ -100,7 +100,7 @@ def read_identity(data: Path) -> Identity | None:
         return msgspec.json.decode(path.read_bytes(), type=Identity)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(
             f"{path} is damaged ({error}): remove it and enrol this host again."
         ) from error
@@ -111,7 +111,7 @@ def write_identity(data: Path, identity: Identity) -> None:
     path = data / CONFIG_FILE
     try:
         content = msgspec.json.decode(path.read_bytes(), type=dict)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         content = {}
     content.update(msgspec.to_builtins(identity))
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n", mode=0o600)

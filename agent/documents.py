@@ -67,7 +67,7 @@ class DocumentWriter:
             plain = self._keys.open_sealed(sealed, purpose=f"vm:{record.vm_id}")
             content: dict[str, Any] = msgspec.msgpack.decode(plain)
             return msgspec.convert(content, Secrets)
-        except (SealError, msgspec.MsgspecError) as error:
+        except (SealError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise JobFailedError(
                 "internal",
                 "The VM's password and script were sealed for another host, so this one cannot "

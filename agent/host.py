@@ -21,7 +21,7 @@ from agent.facts import HostProbe
 from agent.journal import Journal
 from agent.keys import HostKeys
 from agent.outbox import Outbox
-from agent.protocol import NicReport, NicSpec, Snapshot, Usage, VmChanged, VmReport
+from agent.protocol import DroppedFrames, NicReport, NicSpec, Snapshot, Usage, VmChanged, VmReport
 from agent.records import Records, VmRecord
 from agent.settings import Settings
 from agent.usage import UsageMeter
@@ -61,6 +61,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self._meter = UsageMeter(self.driver)
+        self._dropped: dict[str, DroppedFrames] = {}
 
     def lock(self, vm_id: str) -> asyncio.Lock:
         """Held by whatever changes the guest: one thing at a time, first come first served."""
@@ -108,6 +109,7 @@ class Host:
     async def snapshot(self) -> Snapshot:
         """The full state of this host."""
         driver_facts = await self.driver.facts()
+        await self._count_dropped()
         problems = list(self.problems.values())
         reports: list[VmReport | None] = []
         foreign = 0
@@ -129,6 +131,13 @@ class Host:
             foreign_vms=foreign,
             cached_images=self.images.cached(),
         )
+
+    async def _count_dropped(self) -> None:
+        """One question for all NICs, with each snapshot: not with each change of a guest."""
+        try:
+            self._dropped = await self.plumber.dropped()
+        except JobFailedError as error:
+            log.debug("dropped frames are not known", reason=error.message)
 
     async def usage(self) -> Usage:
         """How busy the host is, and its guests where they were just measured."""
@@ -169,6 +178,7 @@ class Host:
                             record.metadata.get(nic.nic_id, "not_asked"),
                             NicReport.__annotations__["metadata"],
                         ),
+                        dropped=self._dropped.get(nic.nic_id) if nic.guard else None,
                     )
                     for nic in record.nics
                 ],

@@ -92,6 +92,15 @@ class ChannelClosedError(ConnectionError):
     """The other side is gone, or does not keep to the protocol."""
 
 
+def decoded(decoder: "msgspec.msgpack.Decoder[Any]", frame: bytes) -> Any:
+    """What the frame says. Raises ChannelClosedError for what is no message: msgspec has three
+    ways to say that."""
+    try:
+        return decoder.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ChannelClosedError(f"a frame that cannot be read: {error}") from error
+
+
 class Channel:
     """Frames with sockets beside them, on one connected unix stream socket.
 

@@ -21,6 +21,7 @@ from metadata.control import (
     Request,
     Serve,
     StateChanged,
+    decoded,
 )
 from metadata.server import SOCKETS, Nic
 
@@ -84,11 +85,11 @@ class ControlServer:
             await agent.send(Greeting(version=VERSION, pid=os.getpid(), nics=statuses))
             self._agents.add(agent)
             while not self._quit.is_set():
-                request = _decoder.decode(await agent.receive())
+                request = decoded(_decoder, await agent.receive())
                 await agent.send(Answer(error=await self._do(agent, request)))
                 if isinstance(request, Quit):
                     self._quit.set()
-        except (ChannelClosedError, msgspec.DecodeError):
+        except ChannelClosedError:
             return
         finally:
             self._agents.discard(agent)

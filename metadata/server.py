@@ -1,19 +1,18 @@
 """One NIC's listeners. Every bound here is per NIC: one noisy guest slows no other."""
 
 import asyncio
-import logging
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_server import Server
 
 from metadata import ec2, nocloud, openstack
 from metadata.answers import Answer, text
 from metadata.control import NicState, NicStatus
 from metadata.documents import NicDocument, sealed_document
+from metadata.doors import Doors
+from metadata.ears import Ear
 from metadata.responder import Responder
 from metadata.router import ADVERTISEMENT, ALL_NODES, is_solicitation
 from metadata.throttle import Throttle
@@ -21,25 +20,13 @@ from metadata.tokens import TokenMint, seconds_asked
 
 SOCKETS = 5
 """Of each NIC, in `Serve`'s order."""
-MOST_CONNECTIONS = 24
-CONNECTION_S = 60.0
-"""No connection lives longer, whatever it does. A guest just opens the next one."""
-_KEEP_ALIVE_S = 15.0
 _BODY_BYTES = 65_536
 _BODY_S = 10.0
 _PASSWORD_BYTES = 4096
 _TOKEN, _TOKEN_TIME = "X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds"
 _REQUESTS_PER_S, _REQUEST_BURST = 100.0, 400.0
-_CONNECTIONS_PER_S, _CONNECTION_BURST = 50.0, 200.0
 _SOLICITATIONS_PER_S, _SOLICITATION_BURST = 1.0, 8.0
-_DHCP_AT_ONCE = 16
-_MOST_PACKET = 2048
 _ETH_P_IP = 0x0800
-
-# What guests do is no news for the host's disk: their errors are theirs.
-_silent = logging.getLogger("metadata.guests")
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
 
 OnChange = Callable[["Nic"], None]
 
@@ -56,9 +43,8 @@ class Nic:
         self._tokens = TokenMint()
         self._responder = Responder()
         self._requests = Throttle(per_second=_REQUESTS_PER_S, burst=_REQUEST_BURST)
-        self._connections = Throttle(per_second=_CONNECTIONS_PER_S, burst=_CONNECTION_BURST)
-        self._web = Server(self._handle)
-        self._listeners: list[asyncio.Server] = []
+        self._doors = Doors(self.handle)
+        self._ears: list[Ear] = []
         self._packets: socket.socket | None = None
         self._holder: socket.socket | None = None
         self._solicitations: socket.socket | None = None
@@ -92,41 +78,27 @@ class Nic:
         """Take over the listeners, in `Serve`'s order; former ones are closed."""
         self.close()
         http4, http6, packets, holder, solicitations = sockets
-        loop = asyncio.get_running_loop()
-        for listener in (http4, http6):
-            listener.setblocking(False)
-            self._listeners.append(await loop.create_server(self._protocol, sock=listener))
-        packets.setblocking(False)
-        solicitations.setblocking(False)
+        self._doors.open([http4, http6])
         self._packets, self._holder, self._solicitations = packets, holder, solicitations
-        loop.add_reader(packets.fileno(), self._hear_packets)
-        loop.add_reader(solicitations.fileno(), self._hear_solicitations)
+        self._ears = [
+            Ear(packets, self._hear_packet),
+            Ear(solicitations, self._hear_solicitation),
+        ]
 
     def close(self) -> None:
         """Stop serving, at once."""
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
-        for connection in self._web.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-        for heard in (self._packets, self._solicitations):
-            if heard is not None:
-                asyncio.get_running_loop().remove_reader(heard.fileno())
-                heard.close()
+        self._doors.close()
+        for ear in self._ears:
+            ear.close()
+        self._ears.clear()
         if self._holder is not None:
             self._holder.close()
         self._packets = self._solicitations = self._holder = None
 
     # ------------------------------------------------------------------ HTTP
 
-    def _protocol(self) -> asyncio.Protocol:
-        now = asyncio.get_running_loop().time()
-        if len(self._web.connections) >= MOST_CONNECTIONS or not self._connections.take(now):
-            return _Refusal()
-        return _BoundedHandler(self._web)
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request of this NIC's guest."""
         if not self._requests.take(asyncio.get_running_loop().time()):
             refused = web.Response(status=429, text="Too many requests.")
             refused.force_close()
@@ -212,44 +184,25 @@ class Nic:
 
     # ------------------------------------------------------------------ DHCP
 
-    def _hear_packets(self) -> None:
-        for _ in range(_DHCP_AT_ONCE):
-            if self._packets is None:
-                return
-            try:
-                packet, _address = self._packets.recvfrom(_MOST_PACKET)
-            except OSError:
-                return
-            now = asyncio.get_running_loop().time()
-            reply = self._responder.hear(packet, self.document, now=now)
-            if reply is None:
-                continue
-            link = self._packets.getsockname()[0]
-            try:
-                self._packets.sendto(reply.packet, (link, _ETH_P_IP, 0, 0, reply.mac))
-            except OSError:
-                # The wire is full or gone; the guest asks again.
-                return
+    def _hear_packet(self, packet: bytes) -> None:
+        reply = self._responder.hear(packet, self.document, now=asyncio.get_running_loop().time())
+        if reply is None or self._packets is None:
+            return
+        link = self._packets.getsockname()[0]
+        # A wire that is full or gone is no matter: the guest asks again.
+        with contextlib.suppress(OSError):
+            self._packets.sendto(reply.packet, (link, _ETH_P_IP, 0, 0, reply.mac))
 
     # ------------------------------------------------------------------ routers
 
-    def _hear_solicitations(self) -> None:
+    def _hear_solicitation(self, message: bytes) -> None:
         """A guest whose address is the portal's asks in vain for a router: say so at once."""
-        for _ in range(_DHCP_AT_ONCE):
-            if self._solicitations is None:
-                return
-            try:
-                message, _address = self._solicitations.recvfrom(_MOST_PACKET)
-            except OSError:
-                return
-            now = asyncio.get_running_loop().time()
-            if self.document.lease is None or not is_solicitation(message):
-                continue
-            if self._advertised.take(now):
-                try:
-                    self._solicitations.sendto(ADVERTISEMENT, (ALL_NODES, 0))
-                except OSError:
-                    return
+        if self.document.lease is None or not is_solicitation(message):
+            return
+        now = asyncio.get_running_loop().time()
+        if self._solicitations is not None and self._advertised.take(now):
+            with contextlib.suppress(OSError):
+                self._solicitations.sendto(ADVERTISEMENT, (ALL_NODES, 0))
 
 
 async def _body(request: web.BaseRequest, limit: int) -> bytes | None:
@@ -266,52 +219,3 @@ async def _body(request: web.BaseRequest, limit: int) -> bytes | None:
     return body
 
 
-class _NoAccessLog(AbstractAccessLogger):
-    """Nothing is written for what a guest asks."""
-
-    @property
-    def enabled(self) -> bool:
-        return False
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Never called while `enabled` is False."""
-
-
-class _BoundedHandler(RequestHandler):
-    """aiohttp's connection, with an end that no guest can put off."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=_KEEP_ALIVE_S,
-            tcp_keepalive=False,
-            logger=_silent,
-            access_log=_silent,
-            access_log_class=_NoAccessLog,
-            max_line_size=2048,
-            max_headers=64,
-            max_field_size=4096,
-            lingering_time=0,
-            read_bufsize=_BODY_BYTES,
-            auto_decompress=False,
-        )
-        self._end: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if isinstance(transport, asyncio.Transport):
-            self._end = self._loop.call_later(CONNECTION_S, transport.abort)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if self._end is not None:
-            self._end.cancel()
-        super().connection_lost(exc)
-
-
-class _Refusal(asyncio.Protocol):
-    """One connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()

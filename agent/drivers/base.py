@@ -4,7 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from agent.protocol import DiskReport, DiskSpec, ImageSource, NetworkSpec, NicSpec
+from agent.protocol import (
+    DiskReport,
+    DiskSpec,
+    DroppedFrames,
+    ImageSource,
+    NetworkSpec,
+    NicSpec,
+)
 from agent.protocol.jobs import Identity
 from agent.protocol.messages import PowerState
 
@@ -167,6 +174,10 @@ class NicPlumbing(Protocol):
     async def detach(self, nic_id: str) -> None: ...
 
     async def sweep(self, *, keep_nics: set[str], keep_networks: set[str]) -> list[str]: ...
+
+    async def dropped(self) -> dict[str, DroppedFrames]:
+        """Frames that each guarded NIC's guard has dropped so far, by NIC. Raises
+        JobFailedError."""
 
 
 class ImageStore(Protocol):

@@ -28,6 +28,12 @@ class NicEntry(msgspec.Struct, frozen=True, kw_only=True):
     dhcp: DhcpMode
     instance_id: str
     sealed: bool = False
+    mac: str = ""
+    network_id: str = ""
+    addresses: list[str] = []
+    """Given by the portal, without a length: nobody else's on the network."""
+    gateways: list[str] = []
+    guard: bool = False
 
 
 class NetworkEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +90,6 @@ class Ledger:
 def _read(path: Path, kind: type[Entry]) -> Entry | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, OSError):
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError):
         # Written atomically, so this is somebody's edit: what it named cannot be told.
         return None

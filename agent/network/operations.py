@@ -32,6 +32,14 @@ class RemoveNat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     network_id: str
 
 
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep a NIC to its own. `addresses` are the given ones, `protected` those that are known to
+    be somebody else's on the network; both alone, without a length."""
+
+    addresses: list[str] = []
+    protected: list[str] = []
+
+
 class Wire(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Join a NIC's tap to a namespace of its own, and hand back the listeners inside.
 
@@ -43,13 +51,23 @@ class Wire(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     mtu: int
     dhcp: DhcpMode
     listeners: bool
+    mac: str = ""
+    """Whose DHCP requests are taken. Empty: everybody's on this wire."""
+    guard: Guard | None = None
+    """Needs `mac`. None: the NIC may say what it likes, but for being the service."""
+
+
+class Protect(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Other addresses are somebody else's from now on, by the guarded NICs that have to know."""
+
+    protected: dict[str, list[str]]
 
 
 class Unwire(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     nic_id: str
 
 
-Operation = MakeNat | CheckBridge | RemoveNat | Wire | Unwire
+Operation = MakeNat | CheckBridge | RemoveNat | Wire | Protect | Unwire
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):

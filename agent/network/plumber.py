@@ -9,20 +9,24 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from agent.network import guard
+from agent.network.addresses import gateways, given_addresses, protected, wants_protected
 from agent.network.errors import NetworkError
 from agent.network.ledger import Ledger, NetworkEntry, NicEntry
-from agent.network.names import bridge_name, managed_bridge, tap_name
+from agent.network.names import bridge_name, managed_bridge, nic_table, tap_name
 from agent.network.operations import (
     CheckBridge,
     DhcpMode,
+    Guard,
     MakeNat,
+    Protect,
     RemoveNat,
     Unwire,
     Wire,
 )
 from agent.network.server_link import ServerGoneError, ServerLink, open_link
 from agent.network.worker_client import NetworkWorker
-from agent.protocol import NetworkSpec, NicSpec
+from agent.protocol import DroppedFrames, NetworkSpec, NicSpec
 from metadata.control import Forget, NicStatus, Quit, Serve, StateChanged
 from metadata.documents import NicDocument, sealed_document
 
@@ -145,6 +149,11 @@ class NicPlumber:
                 tap=tap,
                 mtu=nic.network.mtu,
                 dhcp=_dhcp_mode(document),
+                mac=nic.mac,
+                network_id=nic.network.network_id,
+                addresses=given_addresses(nic),
+                gateways=gateways(nic.network),
+                guard=nic.guard,
                 instance_id=document.instance_id,
                 sealed=known is not None
                 and known.sealed
@@ -153,6 +162,8 @@ class NicPlumber:
             await asyncio.to_thread(self._ledger.note_nic, entry)
             self._documents[nic.nic_id] = document
             await self._serve(entry, rewire=True)
+            if known is None or known.addresses != entry.addresses:
+                await self._protect(entry.network_id)
 
     async def update(self, *, nic_id: str, document: NicDocument) -> None:
         """Serve another document from now on. Raises NetworkError for an unknown NIC."""
@@ -183,7 +194,25 @@ class NicPlumber:
                 with contextlib.suppress(ServerGoneError):
                     await link.ask(Forget(nic_id=nic_id))
             await self._worker.run(Unwire(nic_id=nic_id))
+            gone = self._ledger.nics[nic_id]
             await asyncio.to_thread(self._ledger.strike_nic, nic_id)
+            if gone.addresses:
+                await self._protect(gone.network_id)
+
+    async def dropped(self) -> dict[str, DroppedFrames]:
+        """What each guarded NIC's guard has dropped so far. One question for all NICs."""
+        tables = {
+            nic_table(entry.nic_id): entry.nic_id
+            for entry in self._ledger.nics.values()
+            if entry.guard
+        }
+        if not tables:
+            return {}
+        counted = await asyncio.to_thread(guard.counters, tables)
+        return {
+            tables[table]: DroppedFrames(**{kind: packets for kind, (packets, _) in kinds.items()})
+            for table, kinds in counted.items()
+        }
 
     async def sweep(self, *, keep_nics: set[str], keep_networks: set[str]) -> list[str]:
         """Remove what this agent made for NICs and networks that are gone.
@@ -198,6 +227,21 @@ class NicPlumber:
             await self.remove_network(network_id)
             removed.append(f"network {managed_bridge(network_id)}")
         return removed
+
+    def _guard(self, entry: NicEntry) -> Guard | None:
+        if not entry.guard:
+            return None
+        return Guard(addresses=entry.addresses, protected=protected(entry, self._ledger.nics))
+
+    async def _protect(self, network_id: str) -> None:
+        """Tell the guards of a network whose addresses have changed."""
+        told = {
+            entry.nic_id: protected(entry, self._ledger.nics)
+            for entry in self._ledger.nics.values()
+            if entry.guard and entry.network_id == network_id and wants_protected(entry)
+        }
+        if told:
+            await self._worker.run(Protect(protected=told))
 
     # ------------------------------------------------------------------ the server
 
@@ -216,6 +260,8 @@ class NicPlumber:
                         mtu=entry.mtu,
                         dhcp=entry.dhcp,
                         listeners=missing,
+                        mac=entry.mac,
+                        guard=self._guard(entry),
                     )
                 )
             try:

@@ -27,6 +27,7 @@ from metadata.control import (
     Report,
     Request,
     StateChanged,
+    decoded,
 )
 
 log = structlog.get_logger("agent.network")
@@ -90,14 +91,14 @@ class ServerLink:
     async def _listen(self) -> None:
         try:
             while True:
-                report = _decoder.decode(await self._channel.receive())
+                report = decoded(_decoder, await self._channel.receive())
                 if isinstance(report, StateChanged):
                     self._on_change(report)
                 elif isinstance(report, Answer) and self._waiting:
                     waiting = self._waiting.popleft()
                     if not waiting.done():
                         waiting.set_result(report)
-        except (ChannelClosedError, msgspec.DecodeError):
+        except ChannelClosedError:
             return
         finally:
             while self._waiting:
@@ -155,8 +156,8 @@ async def _connect(
     channel = Channel(connection)
     try:
         async with asyncio.timeout(_ANSWER_S):
-            greeting = _decoder.decode(await channel.receive())
-    except (ChannelClosedError, TimeoutError, msgspec.DecodeError):
+            greeting = decoded(_decoder, await channel.receive())
+    except (ChannelClosedError, TimeoutError):
         channel.close()
         return None
     if not isinstance(greeting, Greeting):

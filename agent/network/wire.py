@@ -5,13 +5,14 @@ nothing of it shows on the site's LAN, guests may all use the same link-local ad
 who asks is told by the wire alone.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agent.network import nft
+from agent.network import guard, nft
 from agent.network.errors import NetworkError
 from agent.network.listeners import open_listeners
 from agent.network.names import namespace_name, nic_table, veth_name
@@ -22,13 +23,16 @@ from agent.network.namespaces import (
     namespace_exists,
     namespace_path,
 )
-from agent.network.operations import DhcpMode, Unwire, Wire
+from agent.network.netfilter import delete_netdev_table
+from agent.network.operations import Protect, Unwire, Wire
 from metadata.documents import METADATA_EC2_IPV6, METADATA_IPV4, METADATA_IPV6
 
 SERVICE_MAC = "02:a9:fe:a9:fe:01"
 INNER_LINK = "eth0"
 _MTU = 1500
-# The second half of a neighbour solicitation's target, as nft 1.0.6 can match it.
+_MARK = "0xa9fea9fe"
+"""On frames of the service, on their way through the tap. Guests and the LAN cannot set it."""
+# A neighbour solicitation's target, as nft 1.0.6 can match it.
 _IPV6_TARGET = "0xfe8000000000000000000000a9fea9fe"
 _EC2_IPV6_TARGET = "0xfd000ec2000000000000000000000254"
 
@@ -50,29 +54,45 @@ _SYSCTLS = {
 _DHCP_RULES = {
     # The site's routers hear the solicitation too: theirs is the address of IPv6.
     "take": (
-        'udp sport 68 udp dport 67 fwd to "{veth}"; icmpv6 type nd-router-solicit dup to "{veth}"'
+        '{own}udp sport 68 udp dport 67 fwd to "{veth}"; '
+        'icmpv6 type nd-router-solicit dup to "{veth}"'
     ),
     "watch": 'udp sport 68 udp dport 67 dup to "{veth}"',
 }
 
 _RULES = """
+{guard_parts}
     chain from_guest {{
         type filter hook ingress device "{tap}" priority -300; policy accept;
+        {guard_door}
         # Nobody but the service is the service.
-        ip saddr {ipv4} drop
-        arp saddr ip {ipv4} drop
-        ip6 saddr {{ {ipv6}, {ec2_ipv6} }} drop
+        ip saddr {ipv4} {claim_ipv4}
+        arp saddr ip {ipv4} {claim_arp}
+        ip6 saddr {{ {ipv6}, {ec2_ipv6} }} {claim_ipv6}
+        icmpv6 type nd-neighbor-advert @th,64,128 {target} {claim_neighbour}
+        icmpv6 type nd-neighbor-advert @th,64,128 {ec2_target} {claim_neighbour}
         ip daddr {ipv4} ether daddr set {mac} fwd to "{veth}"
         arp daddr ip {ipv4} ether daddr set {mac} fwd to "{veth}"
-        ip6 daddr {ipv6} fwd to "{veth}"
+        ip6 daddr {ipv6} ether daddr set {mac} fwd to "{veth}"
         icmpv6 type nd-neighbor-solicit @th,64,128 {target} fwd to "{veth}"
         ip6 daddr {ec2_ipv6} ether daddr set {mac} fwd to "{veth}"
         icmpv6 type nd-neighbor-solicit @th,64,128 {ec2_target} fwd to "{veth}"
         {dhcp}
+        {guard_rest}
     }}
     chain from_metadata {{
         type filter hook ingress device "{veth}" priority -300; policy drop;
-        fwd to "{tap}"
+        meta mark set {mark} fwd to "{tap}"
+    }}
+    chain to_guest {{
+        type filter hook egress device "{tap}" priority 0; policy accept;
+        meta mark {mark} accept
+        # Nor is anybody on the LAN, whose frames no guard has seen.
+        ip saddr {ipv4} drop
+        arp saddr ip {ipv4} drop
+        ip6 saddr {{ {ipv6}, {ec2_ipv6} }} drop
+        icmpv6 type nd-neighbor-advert @th,64,128 {target} drop
+        icmpv6 type nd-neighbor-advert @th,64,128 {ec2_target} drop
     }}
 """
 
@@ -98,9 +118,9 @@ def wire(operation: Wire) -> list[int]:
             _make_veth(host, name, veth, min(_MTU, operation.mtu))
         _prepare_host_end(host, veth)
     inside(name, _prepare_inner_end)
-    nft.replace_table(
-        "netdev", nic_table(operation.nic_id), rules(operation.tap, veth, operation.dhcp)
-    )
+    table = nic_table(operation.nic_id)
+    counted = {} if fresh else guard.counters([table]).get(table, {})
+    nft.replace_table("netdev", table, rules(operation, counted))
     if not (fresh or operation.listeners):
         return []
     return inside(name, lambda: open_listeners(INNER_LINK))
@@ -112,23 +132,43 @@ def unwire(operation: Unwire) -> None:
         _remove(host, operation.nic_id)
 
 
-def rules(tap: str, veth: str, dhcp: DhcpMode) -> str:
-    """The body of the NIC's nftables table."""
+def protect(operation: Protect) -> None:
+    """Tell guards what is somebody else's. Raises NetworkError."""
+    nft.apply(
+        "".join(
+            guard.protection(nic_table(nic_id), addresses)
+            for nic_id, addresses in operation.protected.items()
+        )
+    )
+
+
+def rules(operation: Wire, counted: Mapping[str, tuple[int, int]]) -> str:
+    """The body of the NIC's nftables table. The guard's counters go on from `counted`. Only
+    DHCP of the NIC's own MAC is taken from the LAN: what stands behind the guest has the site's
+    to ask."""
+    veth, mac, guarded = veth_name(operation.nic_id), operation.mac, operation.guard
+    claims = ("ipv4", "arp", "ipv6", "neighbour")
+    own = f"ether saddr {mac} " if mac else ""
     return _RULES.format(
-        tap=tap,
+        tap=operation.tap,
         veth=veth,
         mac=SERVICE_MAC,
+        mark=_MARK,
         ipv4=METADATA_IPV4,
         ipv6=METADATA_IPV6,
         target=_IPV6_TARGET,
         ec2_ipv6=METADATA_EC2_IPV6,
         ec2_target=_EC2_IPV6_TARGET,
-        dhcp=_DHCP_RULES[dhcp].format(veth=veth),
+        dhcp=_DHCP_RULES[operation.dhcp].format(veth=veth, own=own),
+        guard_parts=guard.parts(guarded, mac, counted) if guarded is not None else "",
+        guard_door=guard.door(mac) if guarded is not None else "",
+        guard_rest=guard.REST if guarded is not None else "",
+        **{f"claim_{kind}": guard.claim(kind, guarded=guarded is not None) for kind in claims},
     )
 
 
 def _remove(host: Any, nic_id: str) -> None:
-    nft.delete_table("netdev", nic_table(nic_id))
+    delete_netdev_table(nic_table(nic_id))
     # Before the namespace: that one lives on while the metadata server holds its sockets.
     for index in host.link_lookup(ifname=veth_name(nic_id)):
         _ignore_missing(lambda index=index: host.link("del", index=index))

@@ -20,11 +20,12 @@ from agent.network.operations import (
     MakeNat,
     Operation,
     Outcome,
+    Protect,
     RemoveNat,
     Unwire,
     Wire,
 )
-from metadata.control import Channel, ChannelClosedError
+from metadata.control import Channel, ChannelClosedError, decoded
 
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Operation)
 
@@ -36,6 +37,8 @@ def perform(operation: Operation) -> list[int]:
             return wire.wire(operation)
         case Unwire():
             wire.unwire(operation)
+        case Protect():
+            wire.protect(operation)
         case MakeNat():
             nat.make_nat(operation)
         case CheckBridge():
@@ -61,7 +64,7 @@ async def serve(connection: socket.socket) -> None:
     channel = Channel(connection)
     try:
         while True:
-            operation = _decoder.decode(await channel.receive())
+            operation = decoded(_decoder, await channel.receive())
             outcome, descriptors = await asyncio.to_thread(_outcome, operation)
             try:
                 await channel.send(outcome, descriptors)

@@ -14,7 +14,7 @@ import msgspec
 import metadata
 from agent.network.errors import NetworkError
 from agent.network.operations import Done, Operation, Outcome
-from metadata.control import Channel, ChannelClosedError
+from metadata.control import Channel, ChannelClosedError, decoded
 
 IDLE_S = 15.0
 _OPERATION_S = 60.0
@@ -53,10 +53,10 @@ class NetworkWorker:
                     channel = await asyncio.to_thread(self._start)
                 async with asyncio.timeout(_OPERATION_S):
                     await channel.send(operation)
-                    outcome: Outcome = _decoder.decode(await channel.receive())
+                    outcome: Outcome = decoded(_decoder, await channel.receive())
                 if isinstance(outcome, Done):
                     return channel.take_descriptors(outcome.sockets)
-            except (ChannelClosedError, TimeoutError, msgspec.DecodeError) as error:
+            except (ChannelClosedError, TimeoutError) as error:
                 await asyncio.to_thread(_end, *self._take())
                 raise NetworkError(
                     "internal",

@@ -177,10 +177,11 @@ async def test_a_nic_without_listeners_is_refused_with_a_reason(server):
     assert "no listeners" in answer.error
 
 
-async def test_a_broken_frame_ends_the_connection_and_not_the_server(server):
+@pytest.mark.parametrize("body", [b"abc", b"\x81\xa4type\xa4Qu\xffe", b"\x91" * 5000])
+async def test_a_broken_frame_ends_the_connection_and_not_the_server(server, body):
     broken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     broken.connect(str(server.control))
-    broken.send(b"\x00\x00\x00\x03abc")
+    broken.send(len(body).to_bytes(4, "big") + body)
     channel = Channel(broken)
     await hear(channel)
     with pytest.raises(ChannelClosedError):

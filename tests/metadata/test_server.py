@@ -6,7 +6,7 @@ import socket
 import aiohttp
 import pytest
 
-from metadata import server
+from metadata import doors
 from metadata.documents import NicDocument
 from metadata.server import Nic
 from tests.metadata.documents import document
@@ -222,19 +222,22 @@ async def test_what_is_no_request_is_refused_and_the_next_guest_is_served(guest,
     assert (await guest.ask("GET", "/openstack"))[0] == 200
 
 
-async def test_no_more_than_so_many_connections_are_held(guest):
-    held = [await guest.connect() for _ in range(server.MOST_CONNECTIONS)]
-    await asyncio.sleep(0.1)
-    reader, _ = await guest.connect()
-    assert await _ended(reader)
+async def test_no_more_than_so_many_connections_are_held_and_the_next_one_waits(guest):
+    held = [await guest.connect() for _ in range(doors.MOST_CONNECTIONS)]
+    waiting = asyncio.create_task(guest.ask("GET", "/openstack"))
+    # Those that were let in are answered meanwhile.
+    for reader, writer in held:
+        writer.write(b"GET /openstack HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+    assert not waiting.done()
+    held[0][1].close()
+    assert (await asyncio.wait_for(waiting, 5))[0] == 200
     for _, writer in held:
         writer.close()
-    await asyncio.sleep(0.1)
-    assert (await guest.ask("GET", "/openstack"))[0] == 200
 
 
 async def test_a_connection_that_says_nothing_is_ended(guest, monkeypatch):
-    monkeypatch.setattr(server, "CONNECTION_S", 0.2)
+    monkeypatch.setattr(doors, "CONNECTION_S", 0.2)
     reader, writer = await guest.connect()
     writer.write(b"GET / HTTP/1.1\r\n")
     assert await _ended(reader)

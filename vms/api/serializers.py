@@ -36,6 +36,13 @@ class NicSerializer(serializers.ModelSerializer[Nic]):
         help_text="What the guest was seen to use, in CIDR form.",
     )
 
+    dropped = serializers.DictField(
+        child=serializers.IntegerField(),
+        read_only=True,
+        help_text="Frames that the NIC's guard has dropped, by what was wrong with them. Empty: "
+        "the guard is off, or the host has not told.",
+    )
+
     class Meta:
         model = Nic
         fields = [
@@ -46,6 +53,8 @@ class NicSerializer(serializers.ModelSerializer[Nic]):
             "address",
             "observed_addresses",
             "metadata_state",
+            "guard",
+            "dropped",
         ]
         read_only_fields = fields
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 from django.db import models
 from django.utils import timezone
 
-from agent.protocol import VmReport
+from agent.protocol import NicReport, VmReport
 from hypervisors.models import Hypervisor, Job
 from hypervisors.services.observers import GuestObserver, guest_observer_register
 from tenants.services.live import live_publish
@@ -81,8 +82,15 @@ def _store(vm: VirtualMachine, report: VmReport) -> None:
                 observed_addresses=nic_report.addresses,
                 metadata_state=nic_report.metadata,
             )
+            # No page is told: frames are dropped all the time, and it is no event.
+            _write(nic, dropped=_dropped(nic_report))
     if changed:
         live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
+
+
+def _dropped(report: NicReport) -> dict[str, int]:
+    counted: dict[str, int] = msgspec.to_builtins(report.dropped) if report.dropped else {}
+    return counted
 
 
 def _not_seen(vm: VirtualMachine) -> None:

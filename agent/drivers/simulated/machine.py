@@ -15,6 +15,7 @@ from agent.errors import JobFailedError
 from agent.facts import HostProbe
 from agent.protocol import (
     Bridge,
+    DroppedFrames,
     HostFacts,
     NetworkSpec,
     NicSpec,
@@ -35,6 +36,7 @@ class SimulatedPlumber:
         self._on_state = on_state
         self._pace = pace
         self._nics: dict[str, asyncio.Task[None] | None] = {}
+        self._guarded: set[str] = set()
         self._done: set[str] = set()
 
     async def start(self) -> None:
@@ -57,6 +59,7 @@ class SimulatedPlumber:
         """Nothing was made."""
 
     async def attach(self, *, nic: NicSpec, tap: str, document: "NicDocument") -> None:  # noqa: ARG002
+        (self._guarded.add if nic.guard else self._guarded.discard)(nic.nic_id)
         if nic.nic_id not in self._nics:
             self._nics[nic.nic_id] = asyncio.create_task(self._first_boot(nic.nic_id))
 
@@ -67,6 +70,9 @@ class SimulatedPlumber:
 
     async def sweep(self, *, keep_nics: set[str], keep_networks: set[str]) -> list[str]:  # noqa: ARG002
         return []
+
+    async def dropped(self) -> dict[str, DroppedFrames]:
+        return {nic_id: DroppedFrames() for nic_id in self._guarded & set(self._nics)}
 
     async def _first_boot(self, nic_id: str) -> None:
         await asyncio.sleep(4 * self._pace)

@@ -3,11 +3,17 @@
 Needs root, and Debian's iproute2, nftables, curl, busybox and iputils-ping.
 """
 
+import contextlib
+import ctypes
 import json
+import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+_CLONE_NEWNET = 0x4000_0000
 
 _LEASED = """#!/bin/sh
 [ "$1" = bound ] || exit 0
@@ -42,6 +48,23 @@ while (left := end - time.monotonic()) > 0:
     if message[0] == 134:
         print(sender[0].split("%")[0], struct.unpack("i", control[0][2])[0], message.hex())
 """
+
+
+@contextlib.contextmanager
+def own_stack() -> Iterator[None]:
+    """Have this thread, and what it starts, in a network stack of its own, without filters on
+    bridges."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        assert libc.unshare(_CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        run("ip", "link", "set", "lo", "up")
+        for switch in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
+            switch.write_text("0")
+        yield
+    finally:
+        assert libc.setns(before, _CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        os.close(before)
 
 
 def run(*command: str, check: bool = True, timeout: float = 30) -> str:

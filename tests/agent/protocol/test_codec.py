@@ -84,3 +84,9 @@ def test_any_bytes_either_decode_or_are_a_protocol_error(data):
 
 def test_every_version_has_a_line_of_history():
     assert list(protocol.HISTORY) == list(range(1, protocol.VERSION + 1))
+
+
+def test_text_that_is_no_text_is_refused_like_any_other_nonsense():
+    frame = protocol.encode(protocol.JobProgress(job_id=JOB, percent=1, step="step"))
+    with pytest.raises(protocol.ProtocolError):
+        protocol.decode_from_agent(frame.replace(b"step", b"st\xffp"))
