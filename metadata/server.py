@@ -69,7 +69,12 @@ class Nic:
             state = "sealed"
         elif self.asked:
             state = "served"
-        return NicStatus(nic_id=self.document.nic_id, state=state, done=self.done)
+        return NicStatus(
+            nic_id=self.document.nic_id,
+            state=state,
+            done=self.done,
+            lan_dhcp=self._responder.lan_dhcp,
+        )
 
     def replace(self, document: NicDocument) -> None:
         """Serve another document from now on. A new instance starts a first boot anew."""
@@ -199,7 +204,10 @@ class Nic:
             except OSError:
                 return
             now = asyncio.get_running_loop().time()
+            before = self._responder.lan_dhcp
             reply = self._responder.hear(packet, self.document, now=now)
+            if self._responder.lan_dhcp != before:
+                self._on_change(self)
             if reply is None:
                 continue
             link = self._packets.getsockname()[0]

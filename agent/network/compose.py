@@ -10,15 +10,15 @@ import subprocess
 from email.message import Message
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from ipaddress import ip_interface
 from typing import Any
 
 import msgspec
 
 from agent.network.errors import NetworkError
+from agent.network.leases import lease_for
 from agent.network.network_data import network_data
 from agent.protocol import GuestSpec, NicSpec
-from metadata.documents import METADATA_IPV4, Lease, NicDocument, last_resort_lease
+from metadata.documents import METADATA_IPV4, NicDocument
 
 DONE_URL = f"http://{METADATA_IPV4}/basalt/v1/done"
 
@@ -52,8 +52,8 @@ def nic_document(
             user_data=merged_user_data(
                 guest=guest, password_hash=password_hash, user_data=user_data
             ),
-            lease=_lease(nic, host_dns),
-            last_resort=nic.address is None,
+            lease=lease_for(nic, host_dns=host_dns),
+            last_resort=nic.address is None and nic.address6 is None,
         )
     except ValueError as error:
         raise NetworkError(
@@ -137,19 +137,3 @@ def _cloud_config(guest: GuestSpec, password_hash: str | None) -> dict[str, Any]
     # gives a key wants keys; the password is then for the console and sudo.
     config["ssh_pwauth"] = password_hash is not None and not guest.ssh_keys
     return config
-
-
-def _lease(nic: NicSpec, host_dns: list[str]) -> Lease | None:
-    if nic.address is None:
-        return None
-    interface = ip_interface(nic.address)
-    if interface.version == 6:
-        # cloud-init's first stage speaks DHCPv4 only: it gets far enough to read the rest.
-        return last_resort_lease()
-    return Lease(
-        address=str(interface.ip),
-        prefix=interface.network.prefixlen,
-        gateway=nic.network.gateway,
-        dns=[server for server in (nic.network.dns or host_dns) if "." in server][:8],
-        mtu=nic.network.mtu,
-    )

@@ -49,7 +49,8 @@ _SYSCTLS = {
 _DHCP_RULES = {
     # The site's routers hear the solicitation too: theirs is the address of IPv6.
     "take": (
-        'udp sport 68 udp dport 67 fwd to "{veth}"; icmpv6 type nd-router-solicit dup to "{veth}"'
+        '{own}udp sport 68 udp dport 67 fwd to "{veth}"; '
+        'icmpv6 type nd-router-solicit dup to "{veth}"'
     ),
     "watch": 'udp sport 68 udp dport 67 dup to "{veth}"',
 }
@@ -96,7 +97,9 @@ def wire(operation: Wire) -> list[int]:
         _prepare_host_end(host, veth)
     inside(name, _prepare_inner_end)
     nft.replace_table(
-        "netdev", nic_table(operation.nic_id), rules(operation.tap, veth, operation.dhcp)
+        "netdev",
+        nic_table(operation.nic_id),
+        rules(operation.tap, veth, operation.dhcp, mac=operation.mac),
     )
     if not (fresh or operation.listeners):
         return []
@@ -109,8 +112,9 @@ def unwire(operation: Unwire) -> None:
         _remove(host, operation.nic_id)
 
 
-def rules(tap: str, veth: str, dhcp: DhcpMode) -> str:
-    """The body of the NIC's nftables table."""
+def rules(tap: str, veth: str, dhcp: DhcpMode, *, mac: str = "") -> str:
+    """The body of the NIC's nftables table. Only DHCP of `mac` is taken from the LAN: what
+    stands behind the guest has the site's to ask."""
     return _RULES.format(
         tap=tap,
         veth=veth,
@@ -118,7 +122,7 @@ def rules(tap: str, veth: str, dhcp: DhcpMode) -> str:
         ipv4=METADATA_IPV4,
         ipv6=METADATA_IPV6,
         target=_IPV6_TARGET,
-        dhcp=_DHCP_RULES[dhcp].format(veth=veth),
+        dhcp=_DHCP_RULES[dhcp].format(veth=veth, own=f"ether saddr {mac} " if mac else ""),
     )
 
 
