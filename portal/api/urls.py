@@ -26,6 +26,7 @@ from tenants.api.sign_in_views import (
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
+from vms.api.nic_views import VmNicViewSet
 from vms.api.views import VmViewSet
 
 router = SimpleRouter()
@@ -76,6 +77,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/screen/",
         VmScreenViewSet.as_view({"post": "create"}),
         name="api-vm-screen",
+    ),
+    path(
+        "vms/<str:pk>/nics/",
+        VmNicViewSet.as_view({"post": "create"}),
+        name="api-vm-nics",
+    ),
+    path(
+        "vms/<str:pk>/nics/<str:nic_id>/",
+        VmNicViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
+        name="api-vm-nic",
     ),
     path(
         "tenants/<str:pk>/sign-in/",

@@ -1,6 +1,5 @@
 """What VM jobs are in the host's words, and what their ends mean for the rows."""
 
-import ipaddress
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,8 +12,6 @@ from agent.protocol import (
     ImageSource,
     JobArguments,
     JobFinished,
-    NetworkSpec,
-    NicSpec,
     RebootVm,
     RenameVm,
     ResizeVm,
@@ -22,13 +19,14 @@ from agent.protocol import (
     StartVm,
     StopVm,
 )
-from hypervisors.models import Job, Network, Status
+from hypervisors.models import Job, Status
 from hypervisors.services.job_kinds import JobKind, JobObsoleteError, job_kind_register
 from tenants.services.live import live_publish
-from vms.models import Disk, ImageVersion, Nic, VirtualMachine
+from vms.models import Disk, ImageVersion, VirtualMachine
 from vms.models.vm import VirtualMachineQuerySet
 from vms.services.capacity import GIB
 from vms.services.observing import vm_observed
+from vms.services.specs import nic_specs
 
 
 def job_kinds_register() -> None:
@@ -62,7 +60,7 @@ def _build_create(job: Job) -> JobArguments:
             DiskSpec(disk_id=str(disk.id), size=disk.size_gib * GIB, boot=disk.position == 0)
             for disk in vm.disks.all()
         ],
-        nics=[_nic_spec(nic) for nic in vm.nics.select_related("network")],
+        nics=nic_specs(vm),
         guest=GuestSpec(
             instance_id=str(vm.id),
             hostname=vm.hostname,
@@ -81,28 +79,6 @@ def _image_source(version: ImageVersion) -> ImageSource:
         format="raw" if version.format == "raw" else "qcow2",
         size=version.size,
         url=version.url if version.source == ImageVersion.Source.URL else None,
-    )
-
-
-def _nic_spec(nic: Nic) -> NicSpec:
-    network = nic.network
-    address = None
-    if nic.address:
-        prefix = ipaddress.ip_network(network.subnet, strict=False).prefixlen
-        address = f"{nic.address}/{prefix}"
-    return NicSpec(
-        nic_id=str(nic.id),
-        mac=nic.mac,
-        network=NetworkSpec(
-            network_id=str(network.id),
-            kind="nat" if network.kind == Network.Kind.NAT else "bridge",
-            bridge=network.bridge or None,
-            subnet=network.subnet or None,
-            gateway=network.gateway,
-            dns=network.dns,
-            mtu=network.mtu,
-        ),
-        address=address,
     )
 
 

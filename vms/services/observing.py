@@ -80,6 +80,7 @@ def _store(vm: VirtualMachine, report: VmReport) -> None:
                 nic,
                 observed_addresses=nic_report.addresses,
                 metadata_state=nic_report.metadata,
+                lan_dhcp=nic_report.lan_dhcp,
             )
     if changed:
         live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
