@@ -8,7 +8,6 @@ from agent.protocol import (
     CreateVm,
     DeleteVm,
     DiskSpec,
-    GuestSpec,
     ImageSource,
     JobArguments,
     JobFinished,
@@ -26,7 +25,7 @@ from vms.models import Disk, ImageVersion, VirtualMachine
 from vms.models.vm import VirtualMachineQuerySet
 from vms.services.capacity import GIB
 from vms.services.observing import vm_observed
-from vms.services.specs import nic_specs
+from vms.services.specs import guest_spec, nic_specs
 
 
 def job_kinds_register() -> None:
@@ -61,13 +60,7 @@ def _build_create(job: Job) -> JobArguments:
             for disk in vm.disks.all()
         ],
         nics=nic_specs(vm),
-        guest=GuestSpec(
-            instance_id=str(vm.id),
-            hostname=vm.hostname,
-            username=vm.username,
-            ssh_keys=vm.ssh_keys,
-            sealed_secrets=bytes(vm.sealed_secrets) if vm.sealed_secrets else None,
-        ),
+        guest=guest_spec(vm),
         autostart=vm.autostart,
     )
 
@@ -125,7 +118,11 @@ def _build_delete(job: Job) -> JobArguments:
 
 
 def _subject(job: Job) -> VirtualMachine:
-    vm = _of_job(job).select_related("image_version").first()
+    vm = (
+        _of_job(job)
+        .select_related("image_version__image", "hypervisor__site", "tenant__parent__parent")
+        .first()
+    )
     if vm is None:
         raise JobObsoleteError(f"“{job.subject_name}” is gone.")
     return vm

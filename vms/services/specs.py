@@ -2,9 +2,28 @@
 
 import ipaddress
 
-from agent.protocol import NetworkSpec, NicSpec, RouteSpec
+from agent.protocol import GuestSpec, NetworkSpec, NicSpec, RouteSpec
 from hypervisors.models import Network
 from vms.models import Nic, VirtualMachine
+from vms.services.variables import guest_variables
+from vms.services.vendor_data import vendor_data_for
+
+
+def guest_spec(vm: VirtualMachine) -> GuestSpec:
+    """What the guest is told, as the rows have it now."""
+    image = vm.image_version.image
+    return GuestSpec(
+        instance_id=vm.instance_id or str(vm.id),
+        hostname=vm.hostname,
+        username=vm.username,
+        ssh_keys=vm.ssh_keys,
+        sealed_secrets=bytes(vm.sealed_secrets) if vm.sealed_secrets else None,
+        identity=image.identity,  # type: ignore[arg-type]  # one of its choices
+        user_data=vm.user_data or None,
+        vendor_data=vendor_data_for(vm.tenant) or None,
+        tags=vm.tags,
+        variables=guest_variables(vm),
+    )
 
 
 def nic_specs(vm: VirtualMachine) -> list[NicSpec]:
