@@ -31,7 +31,6 @@ class NicAddView(VmPage):
 class NicPage(VmPage):
     """The NIC named in the address. Actions on it are subclasses."""
 
-    permission = "vm.edit"
     template_name = "pages/nic.html"
 
     def nic(self, vm: VirtualMachine, nic_id: str) -> Nic:
@@ -47,6 +46,7 @@ class NicPage(VmPage):
             {
                 "vm": vm,
                 "nic": nic,
+                "may": self.along(vm).here,
                 "last": len(vm.nics.all()) == 1,
                 "blocked": _blocked(vm),
                 "change": NicChangeForm(nic=nic),
@@ -59,12 +59,16 @@ class NicPage(VmPage):
 
 
 class NicView(NicPage):
+    permission = "vm.view"
+
     def get(self, request: HttpRequest, customer: str, name: str, nic_id: str) -> HttpResponse:
         vm = self.vm(customer, name)
         return self.nic_page(vm, self.nic(vm, nic_id))
 
 
 class NicChangeView(NicPage):
+    permission = "vm.edit"
+
     def post(self, request: HttpRequest, customer: str, name: str, nic_id: str) -> HttpResponse:
         vm = self.vm(customer, name)
         nic = self.nic(vm, nic_id)
@@ -80,6 +84,8 @@ class NicChangeView(NicPage):
 
 
 class NicRemoveView(NicPage):
+    permission = "vm.edit"
+
     def post(self, request: HttpRequest, customer: str, name: str, nic_id: str) -> HttpResponse:
         vm = self.vm(customer, name)
         nic = self.nic(vm, nic_id)

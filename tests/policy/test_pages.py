@@ -58,7 +58,6 @@ CHANGING = {
     "network-new": "network.manage",
     "network-change": "network.manage",
     "network-remove": "network.manage",
-    "nic": "vm.edit",
     "nic-new": "vm.edit",
     "nic-change": "vm.edit",
     "nic-remove": "vm.edit",
