@@ -122,8 +122,8 @@ def _allocate(
 
 def _taken(network: Network, family: int, nic: uuid.UUID | None) -> set[Address]:
     name, gateway = ("address6", network.gateway6) if family == 6 else ("address", network.gateway)
-    given = network.nics.exclude(pk=nic).exclude(**{name: None}).values_list(name, flat=True)
-    taken = {ipaddress.ip_address(address) for address in given if address}
+    given = network.nics.exclude(**{name: None}).values_list("pk", name)
+    taken = {ipaddress.ip_address(address) for other, address in given if other != nic}
     if gateway:
         taken.add(ipaddress.ip_address(gateway))
     return taken

@@ -85,5 +85,7 @@ def _nic(job: Job) -> Nic:
 
 
 def _locked_vm(job: Job) -> VirtualMachine | None:
+    if job.subject_id is None:
+        return None
     vms = VirtualMachine.objects.select_for_update(of=("self",))
     return vms.filter(pk=job.subject_id, hypervisor_id=job.hypervisor_id).first()
