@@ -26,9 +26,10 @@ PACKAGES = (
 )  # fmt: skip
 # What the host's side needs to run and to be tested. Debian 12 has the same Python as this project.
 LIBRARIES = (
-    "msgspec", "pyroute2", "aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "attrs",
-    "frozenlist", "multidict", "propcache", "yarl", "idna", "typing_extensions", "structlog",
-    "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest_asyncio",
+    "cryptography", "cffi", "_cffi_backend", "pycparser", "msgspec", "pyroute2", "structlog",
+    "aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "attrs", "frozenlist", "multidict",
+    "propcache", "yarl", "idna", "typing_extensions",
+    "pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments", "pytest_asyncio",
 )  # fmt: skip
 _FIRST = """#!/bin/sh
 mkdir -p /mnt/code
@@ -36,8 +37,8 @@ mount -o ro /dev/vdb /mnt/code
 exec /mnt/code/init
 """
 _INIT = """#!/bin/sh
-mount -t proc proc /proc
-mount -t sysfs sys /sys
+mount -t proc proc /proc 2>/dev/null
+mount -t sysfs sys /sys 2>/dev/null
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mkdir -p /run/netns
@@ -46,7 +47,7 @@ cd /mnt/code
 export HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONPATH=/mnt/code:/mnt/code/site
 export PYTHONDONTWRITEBYTECODE=1
 modprobe 8021q
-python3 -m pytest -p pytest_asyncio.plugin -p no:cacheprovider -o addopts= -o asyncio_mode=auto \\
+python3 -m pytest -p no:cacheprovider -o addopts= -o asyncio_mode=auto \\
   -o asyncio_default_fixture_loop_scope=function -o pythonpath=. --import-mode=importlib \\
   --confcutdir=tests/agent/network -o "markers=root: needs root" -v --tb=short %s
 echo "LAB ENDED $?"
@@ -136,7 +137,7 @@ def _code(folder: Path, image: Path, tests: str) -> None:
     init = folder / "init"
     init.write_text(_INIT % tests)
     init.chmod(0o755)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, image, "300M"], check=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", folder, image, "400M"], check=True)
 
 
 def python_fits() -> bool:

@@ -126,3 +126,11 @@ def test_a_network_is_changed_on_its_page_and_its_guests_are_told(as_technician,
     busy = as_technician.post(f"{address}change/", wish | {"dns": "1.1.1.1"})
     assert busy.status_code == 422
     assert "Another job" in busy.content.decode()
+
+
+def test_a_vm_is_found_by_an_ipv6_address_and_listed_with_it(as_technician, fleet):
+    Nic.objects.update(address6="fd00:88::abcd")
+    assert fleet.vm.name in as_technician.get("/search/?q=fd00:88::ab").content.decode()
+    assert "fd00:88::abcd" in as_technician.get("/vms/").content.decode()
+    sheet = b"".join(as_technician.get("/vms/?format=csv").streaming_content).decode()
+    assert "fd00:88::abcd" in sheet
