@@ -19,7 +19,8 @@ _MIB = 1024 * 1024
 _MOST_RATE = 10**12
 _LOW_DISK_SHARE = 0.05
 _LOW_DISK_BYTES = 5 * 1024**3
-_MANAGED_BRIDGE = "bn"
+_MANAGED_BRIDGES = ("bn", "bw")
+"""Of a NAT network, of a VLAN: agent/network/names.py."""
 
 
 def kvm_works() -> bool:
@@ -206,14 +207,23 @@ def bridges() -> list[Bridge]:
                     for address in addresses.get(name, [])
                     if address.family in (socket.AF_INET, socket.AF_INET6)
                 ][:32],
+                mtu=_mtu(path.parent),
             )
         )
     return found[:256]
 
 
+def _mtu(link: Path) -> int | None:
+    try:
+        return int((link / "mtu").read_text())
+    except (OSError, ValueError):
+        return None  # it went away while we looked
+
+
 def _is_managed(name: str) -> bool:
-    suffix = name.removeprefix(_MANAGED_BRIDGE)
-    return len(suffix) == 12 and set(suffix) <= set("0123456789abcdef")
+    suffix = name[2:]
+    hexadecimal = len(suffix) == 12 and set(suffix) <= set("0123456789abcdef")
+    return hexadecimal and name.startswith(_MANAGED_BRIDGES)
 
 
 def _os_name() -> str:

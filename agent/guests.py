@@ -8,7 +8,6 @@ from agent.drivers.base import GuestDefinition, NicDefinition
 from agent.errors import JobFailedError
 from agent.host import Host
 from agent.network.names import tap_name
-from agent.protocol import NetworkSpec
 from agent.records import VmRecord
 
 log = structlog.get_logger("agent.guests")
@@ -142,9 +141,7 @@ async def forget_guest(host: Host, record: VmRecord, *, keep_disks: bool = False
 
 
 async def remove_unused_networks(host: Host, gone: VmRecord) -> None:
-    """Remove the NAT networks of a removed guest that no other guest here is on."""
+    """Remove what was made for networks of a removed guest that no other guest here is on."""
     used = {nic.network.network_id for record in host.records.all() for nic in record.nics}
-    networks: dict[str, NetworkSpec] = {nic.network.network_id: nic.network for nic in gone.nics}
-    for network_id, network in networks.items():
-        if network.kind == "nat" and network_id not in used:
-            await host.plumber.remove_network(network_id)
+    for network_id in {nic.network.network_id for nic in gone.nics} - used:
+        await host.plumber.remove_network(network_id)

@@ -22,6 +22,7 @@ from agent.journal import Journal
 from agent.keys import HostKeys
 from agent.outbox import Outbox
 from agent.protocol import DroppedFrames, NicReport, NicSpec, Snapshot, Usage, VmChanged, VmReport
+from agent.protocol.messages import LanDhcp
 from agent.records import Records, VmRecord
 from agent.settings import Settings
 from agent.usage import UsageMeter
@@ -157,7 +158,7 @@ class Host:
         self, record: VmRecord, *, power: str, vcpus: int = 0, memory_mib: int = 0
     ) -> VmReport:
         seen: dict[str, list[str]] = {}
-        if power == "running" and any(nic.address is None for nic in record.nics):
+        if power == "running" and any(not (nic.address or nic.address6) for nic in record.nics):
             try:
                 seen = await self.driver.addresses(record.vm_id)
             except JobFailedError as error:
@@ -179,6 +180,7 @@ class Host:
                             NicReport.__annotations__["metadata"],
                         ),
                         dropped=self._dropped.get(nic.nic_id) if nic.guard else None,
+                        lan_dhcp=_lan_dhcp(record, nic),
                     )
                     for nic in record.nics
                 ],
@@ -189,5 +191,12 @@ class Host:
 
 
 def _addresses(nic: NicSpec, seen: list[str]) -> list[str]:
-    given = [nic.address] if nic.address else []
+    given = [address for address in (nic.address, nic.address6) if address]
     return given + [address for address in seen if address not in given]
+
+
+def _lan_dhcp(record: VmRecord, nic: NicSpec) -> LanDhcp:
+    if nic.address or nic.address6:
+        return "given"
+    seen: LanDhcp = msgspec.convert(record.lan_dhcp.get(nic.nic_id, "unknown"), LanDhcp)
+    return seen

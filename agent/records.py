@@ -28,6 +28,10 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True):
     cloud_init: str = "unknown"
     metadata: dict[str, str] = {}
     """NicMetadataState by nic_id."""
+    joining: list[str] = []
+    """nic_ids of NICs whose adding has not come to its end."""
+    lan_dhcp: dict[str, str] = {}
+    """LanDhcp by nic_id, of NICs on the site's DHCP, as the guest's requests have shown it."""
     start_again: bool = False
     """It ran when the agent stopped its guests, so the next start starts it."""
 

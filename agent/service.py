@@ -271,6 +271,10 @@ class Agent:
 def _noted(record: VmRecord, status: "NicStatus") -> VmRecord:
     states = {**record.metadata, status.nic_id: status.state}
     changed = msgspec.structs.replace(record, metadata=states)
+    if status.lan_dhcp != "unknown":
+        # A server that was started again has forgotten; what it said before still holds.
+        seen = {**record.lan_dhcp, status.nic_id: status.lan_dhcp}
+        changed = msgspec.structs.replace(changed, lan_dhcp=seen)
     if not status.done:
         return changed
     # The secrets have served: the guest is told nothing secret at a later boot.

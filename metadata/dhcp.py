@@ -1,13 +1,13 @@
 """DHCPv4 on one NIC's own wire: parsing, deciding, building. No sockets here.
 
-RFC 2131 and 2132; classless routes are RFC 3442. Packets come from a guest and are hostile:
-every length is checked before it is followed.
+RFC 2131 and 2132; classless routes are RFC 3442, search domains RFC 3397. Packets come from a
+guest and are hostile: every length is checked before it is followed.
 """
 
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 
 import msgspec
 
@@ -23,6 +23,10 @@ _FIXED = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 _LEAST_PAYLOAD = 300
 """BOOTP's size, below which some old relays and clients drop a message."""
 _MOST_OPTIONS = 255
+_LEAST_MESSAGE = 576
+"""Bytes of an IP packet that every client takes; more where it says so (option 57)."""
+_MOST_MESSAGE = 1500
+_MOST_VALUE = 255
 _SERVER_PORT, _CLIENT_PORT = 67, 68
 _UDP = 17
 
@@ -50,6 +54,10 @@ class Option(IntEnum):
     LEASE_SECONDS = 51
     KIND = 53
     SERVER_ID = 54
+    LARGEST_MESSAGE = 57
+    RENEWAL_SECONDS = 58
+    REBINDING_SECONDS = 59
+    SEARCH_DOMAINS = 119
     CLASSLESS_ROUTES = 121
 
 
@@ -64,6 +72,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The address the client says it has; 0.0.0.0 for none."""
     requested: IPv4Address | None
     server: IPv4Address | None
+    largest: int = _LEAST_MESSAGE
+    """Bytes of the largest IP packet that the client takes."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +116,7 @@ def parse(packet: bytes) -> Request:
             client=IPv4Address(client),
             requested=_address(options.get(Option.REQUESTED_ADDRESS)),
             server=_address(options.get(Option.SERVER_ID)),
+            largest=_largest(options.get(Option.LARGEST_MESSAGE)),
         )
     except (ValueError, AddressValueError) as error:
         raise MalformedError(str(error)) from error
@@ -155,6 +166,12 @@ def _address(value: bytes | None) -> IPv4Address | None:
     return IPv4Address(value)
 
 
+def _largest(value: bytes | None) -> int:
+    if value is None or len(value) != 2:
+        return _LEAST_MESSAGE
+    return min(max(int.from_bytes(value, "big"), _LEAST_MESSAGE), _MOST_MESSAGE)
+
+
 # ------------------------------------------------------------------ answering
 
 
@@ -173,43 +190,71 @@ def answer(request: Request, lease: Lease, *, hostname: str) -> Reply | None:
             return _reply(request, Kind.ACK, address, lease_options(lease, hostname=hostname))
         case Kind.INFORM:
             options = lease_options(lease, hostname=hostname)
-            untimed = [one for one in options if one[0] != Option.LEASE_SECONDS]
+            untimed = [one for one in options if one[0] not in _TIMES]
             return _reply(request, Kind.ACK, _ANY, untimed)
     return None
 
 
+_TIMES = (Option.LEASE_SECONDS, Option.RENEWAL_SECONDS, Option.REBINDING_SECONDS)
+
+
 def lease_options(lease: Lease, *, hostname: str) -> list[tuple[Option, bytes]]:
-    """The lease as options, in the order in which they are sent."""
+    """The lease as options, those first that a guest can least do without."""
     interface = IPv4Interface(f"{lease.address}/{lease.prefix}")
     options = [
         (Option.LEASE_SECONDS, lease.seconds.to_bytes(4, "big")),
         (Option.SUBNET_MASK, interface.netmask.packed),
         (Option.BROADCAST_ADDRESS, interface.network.broadcast_address.packed),
         (Option.MTU, lease.mtu.to_bytes(2, "big")),
+        # The shares that RFC 2131 (4.4.5) proposes.
+        (Option.RENEWAL_SECONDS, (lease.seconds // 2).to_bytes(4, "big")),
+        (Option.REBINDING_SECONDS, (lease.seconds * 7 // 8).to_bytes(4, "big")),
     ]
-    # On the wire itself: reached even where the gateway is wrong or away.
-    routes = b"\x20" + SERVER.packed + _ANY.packed
     if lease.gateway is not None:
-        gateway = IPv4Address(lease.gateway)
-        options.append((Option.ROUTER, gateway.packed))
-        routes += b"\x00" + gateway.packed
-    options.append((Option.CLASSLESS_ROUTES, routes))
+        options.append((Option.ROUTER, IPv4Address(lease.gateway).packed))
+    options.append((Option.CLASSLESS_ROUTES, _routes(lease)))
     if lease.dns:
         servers = b"".join(IPv4Address(server).packed for server in lease.dns)
         options.append((Option.NAME_SERVERS, servers))
     name = hostname.partition(".")[0].encode("ascii", "ignore")[:63]
     if name:
         options.append((Option.HOSTNAME, name))
-    if lease.domain:
-        options.append((Option.DOMAIN, lease.domain.encode("ascii", "ignore")[:253]))
+    domain = lease.domain or next(iter(lease.search), None)
+    if domain:
+        options.append((Option.DOMAIN, domain.encode("ascii", "ignore")[:253]))
+    if lease.search:
+        options.append((Option.SEARCH_DOMAINS, _domains(lease.search)))
     return options
+
+
+def _routes(lease: Lease) -> bytes:
+    """RFC 3442. Clients that take these leave the router aside, so the default is among them."""
+    # On the wire itself: reached even where the gateway is wrong or away.
+    routes = b"\x20" + SERVER.packed + _ANY.packed
+    if lease.gateway is not None:
+        routes += b"\x00" + IPv4Address(lease.gateway).packed
+    for route in lease.routes:
+        network = IPv4Network(route.destination)
+        told = (network.prefixlen + 7) // 8
+        routes += bytes([network.prefixlen]) + network.network_address.packed[:told]
+        routes += IPv4Address(route.gateway).packed
+    return routes
+
+
+def _domains(names: list[str]) -> bytes:
+    """RFC 3397: as in DNS. Not compressed, which is optional and not read by all."""
+    encoded = b""
+    for name in names:
+        labels = [label.encode("ascii", "ignore")[:63] for label in name.split(".")]
+        encoded += b"".join(bytes([len(label)]) + label for label in labels if label) + b"\0"
+    return encoded
 
 
 def _reply(
     request: Request, kind: Kind, address: IPv4Address, options: list[tuple[Option, bytes]]
 ) -> Reply:
     sent = [(Option.KIND, bytes([kind])), (Option.SERVER_ID, SERVER.packed), *options]
-    encoded = b"".join(bytes([code, len(value)]) + value for code, value in sent) + b"\xff"
+    encoded = _encoded(sent, room=request.largest - _OVERHEAD)
     acknowledged = kind is not Kind.NAK
     payload = (
         _FIXED.pack(
@@ -230,6 +275,22 @@ def _reply(
     ).ljust(_LEAST_PAYLOAD, b"\0")
     mac, destination = _destination(request, address, acknowledged=acknowledged)
     return Reply(mac=mac, packet=_ip_packet(destination, payload))
+
+
+_OVERHEAD = 20 + 8 + _FIXED.size + len(_COOKIE) + 1
+"""Bytes of a packet that are not options: headers, the fixed part, and the end."""
+
+
+def _encoded(options: list[tuple[Option, bytes]], *, room: int) -> bytes:
+    """The options that fit, whole ones only, and the end. A long value goes out in pieces that
+    the client puts together again (RFC 3396)."""
+    encoded = b""
+    for code, value in options:
+        pieces = [value[at : at + _MOST_VALUE] for at in range(0, len(value), _MOST_VALUE)]
+        option = b"".join(bytes([code, len(piece)]) + piece for piece in pieces)
+        if len(encoded) + len(option) <= room:
+            encoded += option
+    return encoded + b"\xff"
 
 
 def _destination(

@@ -22,6 +22,13 @@ LAST_RESORT_SECONDS = 120
 """Short, so that a guest soon asks the site's own DHCP again."""
 
 
+class LeaseRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """`destination` in CIDR form, `gateway` alone; IPv4, as DHCPv4 can carry no other."""
+
+    destination: Address
+    gateway: Address
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """A DHCPv4 lease that the portal's address book gives this NIC. `seconds` is its time."""
 
@@ -32,6 +39,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     mtu: Annotated[int, Meta(ge=576, le=65_535)] = 1500
     domain: Annotated[str, Meta(max_length=253)] | None = None
     seconds: Annotated[int, Meta(ge=60, le=2**31)] = 3600
+    routes: Annotated[list[LeaseRoute], Meta(max_length=32)] = []
+    search: Annotated[list[Annotated[str, Meta(max_length=253)]], Meta(max_length=6)] = []
+    """Domains that short names are completed with."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,13 +1,18 @@
 """When one NIC's DHCP server speaks, and with which lease."""
 
+from ipaddress import IPv4Address
+
 from metadata import dhcp
-from metadata.documents import NicDocument, last_resort_lease
+from metadata.control import LanDhcp
+from metadata.documents import LAST_RESORT_ADDRESS, NicDocument, last_resort_lease
 from metadata.throttle import Throttle
 
 PATIENCE_S = 6.0
 """How long the site's own DHCP may take before the lease of last resort is offered."""
 _FORGET_S = 90.0
 _PACKETS_PER_S, _BURST = 20.0, 40.0
+_LENT = IPv4Address(LAST_RESORT_ADDRESS)
+_NONE = IPv4Address(0)
 
 
 class Responder:
@@ -17,6 +22,8 @@ class Responder:
         self._throttle = Throttle(per_second=_PACKETS_PER_S, burst=_BURST)
         self._first_discover: float | None = None
         self._last_discover = 0.0
+        self.lan_dhcp: LanDhcp = "unknown"
+        """What the guest's own requests have told of the site's DHCP, where it is the site's."""
 
     def hear(self, packet: bytes, document: NicDocument, *, now: float) -> dhcp.Reply | None:
         """The reply to what the guest sent, if one is due. Never raises."""
@@ -31,9 +38,22 @@ class Responder:
             return None
         if document.lease is not None:
             return dhcp.answer(request, document.lease, hostname=document.hostname)
+        self._watch(request)
         if document.last_resort and self._site_is_silent(request, now):
+            if request.kind is dhcp.Kind.REQUEST:
+                self.lan_dhcp = "silent"
             return dhcp.answer(request, last_resort_lease(), hostname=document.hostname)
         return None
+
+    def _watch(self, request: dhcp.Request) -> None:
+        """A guest that takes another server's offer, or that renews an address of another's, has
+        found the site's DHCP: also one that came to life after we had stepped in."""
+        if request.kind is not dhcp.Kind.REQUEST:
+            return
+        chosen = request.server is not None and request.server != dhcp.SERVER
+        renewed = request.server is None and request.client not in (_NONE, _LENT)
+        if chosen or renewed:
+            self.lan_dhcp = "site"
 
     def _site_is_silent(self, request: dhcp.Request, now: float) -> bool:
         if request.kind is dhcp.Kind.DISCOVER:

@@ -57,7 +57,12 @@ class Nic:
             state = "sealed"
         elif self.asked:
             state = "served"
-        return NicStatus(nic_id=self.document.nic_id, state=state, done=self.done)
+        return NicStatus(
+            nic_id=self.document.nic_id,
+            state=state,
+            done=self.done,
+            lan_dhcp=self._responder.lan_dhcp,
+        )
 
     def replace(self, document: NicDocument) -> None:
         """Serve another document from now on. A new instance starts a first boot anew."""
@@ -185,7 +190,10 @@ class Nic:
     # ------------------------------------------------------------------ DHCP
 
     def _hear_packet(self, packet: bytes) -> None:
+        before = self._responder.lan_dhcp
         reply = self._responder.hear(packet, self.document, now=asyncio.get_running_loop().time())
+        if self._responder.lan_dhcp != before:
+            self._on_change(self)
         if reply is None or self._packets is None:
             return
         link = self._packets.getsockname()[0]
@@ -217,5 +225,3 @@ async def _body(request: web.BaseRequest, limit: int) -> bytes | None:
     except TimeoutError:
         return None
     return body
-
-

@@ -129,6 +129,18 @@ class GuestDriver(Protocol):
     async def define(self, definition: GuestDefinition) -> None:
         """Define or redefine."""
 
+    async def attach_nic(self, vm_id: str, nic: NicDefinition) -> None:
+        """Give an active guest the NIC, with its cable out; `define` is for what comes after.
+        Idempotent. Raises JobFailedError `no_free_slot`."""
+
+    async def detach_nic(self, vm_id: str, mac: str) -> None:
+        """Gone from the active guest when this returns. Idempotent. Raises JobFailedError
+        `guest_kept_nic`: a guest has to let go."""
+
+    async def set_cable(self, vm_id: str, mac: str, *, plugged: bool) -> None:
+        """Put in or pull out the cable of an active guest's NIC; none with this MAC is no
+        error."""
+
     async def start_paused(self, vm_id: str) -> None: ...
 
     async def resume(self, vm_id: str) -> None: ...

@@ -1,14 +1,13 @@
 """Making a guest: image, disks, network, first start."""
 
-import ipaddress
-
 import structlog
 
 from agent.errors import JobFailedError
 from agent.guests import check_memory, forget_guest, start_guest
 from agent.handlers.registry import Report, handles
 from agent.host import Host
-from agent.protocol import CreateVm, NicSpec
+from agent.nics import check_nic
+from agent.protocol import CreateVm
 from agent.records import VmRecord
 
 log = structlog.get_logger("agent.handlers")
@@ -104,25 +103,4 @@ def _check_arguments(job: CreateVm) -> None:
     if len(set(ids)) < len(ids) or len(set(macs)) < len(macs):
         raise JobFailedError("internal", "Two disks or NICs of the VM have the same id or MAC.")
     for nic in job.nics:
-        _check_nic(nic)
-
-
-def _check_nic(nic: NicSpec) -> None:
-    try:
-        if nic.address is not None:
-            ipaddress.ip_interface(nic.address)
-        if nic.network.kind == "nat":
-            subnet = ipaddress.ip_network(nic.network.subnet or "")
-            inside = {ipaddress.ip_address(nic.network.gateway or "")}
-            if nic.address is not None:
-                inside.add(ipaddress.ip_interface(nic.address).ip)
-            outside = [str(address) for address in inside if address not in subnet]
-            if outside:
-                raise JobFailedError(
-                    "internal",
-                    f"The address {outside[0]} is not in the network {subnet}. Choose one inside.",
-                )
-    except ValueError as error:
-        raise JobFailedError(
-            "internal", f"The NIC {nic.mac} has an address that cannot be read: {error}."
-        ) from error
+        check_nic(nic)

@@ -16,16 +16,10 @@ from typing import Any
 import msgspec
 
 from agent.network.errors import NetworkError
+from agent.network.leases import lease_for
 from agent.protocol import GuestSpec, NicSpec
 from agent.protocol.templates import UnknownVariableError, fill_in
-from metadata.documents import (
-    METADATA_IPV4,
-    Lease,
-    Link,
-    NicDocument,
-    Route,
-    last_resort_lease,
-)
+from metadata.documents import METADATA_IPV4, Link, NicDocument, Route
 
 DONE_URL = f"http://{METADATA_IPV4}/basalt/v1/done"
 
@@ -76,7 +70,7 @@ def nic_document(
             ),
             open_user_data=open_user_data(guest=guest, user_data=clear),
             vendor_data=None if within else vendor,
-            lease=_lease(nic, host_dns),
+            lease=lease_for(nic, host_dns=host_dns),
             last_resort=nic.address is None and nic.address6 is None,
         )
     except ValueError as error:
@@ -231,21 +225,4 @@ def _link(nic: NicSpec, host_dns: list[str]) -> Link:
         routes=routes,
         dns=[str(ip_address(server)) for server in servers][:8],
         search=network.search if given else [],
-    )
-
-
-def _lease(nic: NicSpec, host_dns: list[str]) -> Lease | None:
-    given = nic.address or nic.address6
-    if given is None:
-        return None
-    interface = ip_interface(given)
-    if interface.version == 6:
-        # cloud-init's first stage speaks DHCPv4 only: it gets far enough to read the rest.
-        return last_resort_lease()
-    return Lease(
-        address=str(interface.ip),
-        prefix=interface.network.prefixlen,
-        gateway=nic.network.gateway,
-        dns=[server for server in (nic.network.dns or host_dns) if "." in server][:8],
-        mtu=nic.network.mtu,
     )

@@ -37,7 +37,12 @@ class NicEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A NAT network, or with `vlan` a network on that VLAN of `bridge`: what is made for a VLAN
+    serves all networks on it."""
+
     network_id: Id
+    bridge: str = ""
+    vlan: int | None = None
 
 
 class Ledger:

@@ -4,6 +4,8 @@ Each carries the first 12 hex digits of the id it belongs to: interface names ha
 15 characters, and a person who sees the name can find the NIC.
 """
 
+import hashlib
+
 from agent.protocol import NetworkSpec
 
 
@@ -44,8 +46,30 @@ def network_table(network_id: str) -> str:
     return f"basalt-{_short(network_id)}"
 
 
+def vlan_bridge(bridge: str, vlan: int) -> str:
+    """The bridge that the agent makes for guests on one VLAN of a bridge of the host."""
+    return f"bw{_vlan_digits(bridge, vlan)}"
+
+
+def vlan_link(bridge: str, vlan: int) -> str:
+    """What joins that bridge to the VLAN."""
+    return f"bl{_vlan_digits(bridge, vlan)}"
+
+
+def vlan_table(bridge: str, vlan: int) -> str:
+    """The nftables table (family bridge) that keeps the VLAN from guests beside it."""
+    return f"basalt-{_vlan_digits(bridge, vlan)}"
+
+
+def _vlan_digits(bridge: str, vlan: int) -> str:
+    # An interface's name has no room for another one and a number.
+    return hashlib.sha256(f"{bridge}.{vlan}".encode()).hexdigest()[:12]
+
+
 def bridge_name(network: NetworkSpec) -> str:
     """The bridge that NICs of `network` are joined to."""
+    if network.kind == "bridge" and network.vlan is not None:
+        return vlan_bridge(network.bridge or "", network.vlan)
     if network.kind == "bridge":
         return network.bridge or ""
     return managed_bridge(network.network_id)

@@ -20,12 +20,29 @@ class MakeNat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     subnet: str
     gateway: str
     mtu: int
+    subnet6: str | None = None
+    gateway6: str | None = None
 
 
 class CheckBridge(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Raise `bridge_missing` unless the host has this bridge."""
+    """Raise `bridge_missing` unless the host has this bridge, and `mtu_too_big` unless frames
+    of this size pass it."""
 
     name: str
+    mtu: int = 0
+
+
+class MakeVlan(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Make or repair a bridge of its own for one VLAN of a bridge of the host."""
+
+    bridge: str
+    vlan: int
+    mtu: int
+
+
+class RemoveVlan(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    bridge: str
+    vlan: int
 
 
 class RemoveNat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -67,7 +84,7 @@ class Unwire(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     nic_id: str
 
 
-Operation = MakeNat | CheckBridge | RemoveNat | Wire | Protect | Unwire
+Operation = MakeNat | CheckBridge | RemoveNat | MakeVlan | RemoveVlan | Wire | Protect | Unwire
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):

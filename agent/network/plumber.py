@@ -13,14 +13,17 @@ from agent.network import guard
 from agent.network.addresses import gateways, given_addresses, protected, wants_protected
 from agent.network.errors import NetworkError
 from agent.network.ledger import Ledger, NetworkEntry, NicEntry
-from agent.network.names import bridge_name, managed_bridge, nic_table, tap_name
+from agent.network.names import bridge_name, managed_bridge, nic_table, tap_name, vlan_bridge
 from agent.network.operations import (
     CheckBridge,
     DhcpMode,
     Guard,
     MakeNat,
+    MakeVlan,
+    Operation,
     Protect,
     RemoveNat,
+    RemoveVlan,
     Unwire,
     Wire,
 )
@@ -106,34 +109,34 @@ class NicPlumber:
     async def ensure_network(self, network: NetworkSpec) -> str:
         """Have the network there and whole. Returns its bridge's name.
 
-        Raises NetworkError: `bridge_missing`, `subnet_in_use`.
+        Raises NetworkError: `bridge_missing`, `mtu_too_big`, `subnet_in_use`, `vlan_in_use`,
+        `vlan_unsupported`.
         """
         name = bridge_name(network)
-        if network.kind == "bridge":
-            await self._worker.run(CheckBridge(name=name))
+        if network.kind == "bridge" and network.vlan is None:
+            await self._worker.run(CheckBridge(name=name, mtu=network.mtu))
             return name
-        if network.subnet is None or network.gateway is None:
-            raise NetworkError("internal", "A NAT network needs a subnet and a gateway.")
+        entry, making = _making(network)
         async with self._turn:
-            await asyncio.to_thread(
-                self._ledger.note_network, NetworkEntry(network_id=network.network_id)
-            )
-            await self._worker.run(
-                MakeNat(
-                    network_id=network.network_id,
-                    subnet=network.subnet,
-                    gateway=network.gateway,
-                    mtu=network.mtu,
-                )
-            )
+            await asyncio.to_thread(self._ledger.note_network, entry)
+            await self._worker.run(making)
         return name
 
     async def remove_network(self, network_id: str) -> None:
         """Take away a managed network. Idempotent."""
         async with self._turn:
-            if network_id in self._ledger.networks:
+            entry = self._ledger.networks.get(network_id)
+            if entry is None:
+                return
+            if entry.vlan is None:
                 await self._worker.run(RemoveNat(network_id=network_id))
-                await asyncio.to_thread(self._ledger.strike_network, network_id)
+            elif not any(
+                (other.bridge, other.vlan) == (entry.bridge, entry.vlan)
+                for other in self._ledger.networks.values()
+                if other.network_id != network_id
+            ):
+                await self._worker.run(RemoveVlan(bridge=entry.bridge, vlan=entry.vlan))
+            await asyncio.to_thread(self._ledger.strike_network, network_id)
 
     # ------------------------------------------------------------------ NICs
 
@@ -224,8 +227,9 @@ class NicPlumber:
             await self.detach(nic_id)
             removed.append(f"NIC {tap_name(nic_id)}")
         for network_id in set(self._ledger.networks) - keep_networks:
+            name = _network_name(self._ledger.networks[network_id])
             await self.remove_network(network_id)
-            removed.append(f"network {managed_bridge(network_id)}")
+            removed.append(name)
         return removed
 
     def _guard(self, entry: NicEntry) -> Guard | None:
@@ -338,11 +342,40 @@ class NicPlumber:
 
     def _note(self, status: NicStatus) -> None:
         entry = self._ledger.nics.get(status.nic_id)
-        if entry is None or status.state == "not_asked":
+        if entry is None or (status.state == "not_asked" and status.lan_dhcp == "unknown"):
             return
         if status.state == "sealed" and not entry.sealed:
             self._ledger.note_nic(msgspec.structs.replace(entry, sealed=True))
         self._on_state(status)
+
+
+def _making(network: NetworkSpec) -> tuple[NetworkEntry, Operation]:
+    """The note of a network that is to be made, and how it is made. Raises NetworkError."""
+    if network.vlan is not None and network.kind == "bridge":
+        bridge = network.bridge or ""
+        return (
+            NetworkEntry(network_id=network.network_id, bridge=bridge, vlan=network.vlan),
+            MakeVlan(bridge=bridge, vlan=network.vlan, mtu=network.mtu),
+        )
+    if network.subnet is None or network.gateway is None:
+        raise NetworkError("internal", "A NAT network needs a subnet and a gateway.")
+    return (
+        NetworkEntry(network_id=network.network_id),
+        MakeNat(
+            network_id=network.network_id,
+            subnet=network.subnet,
+            gateway=network.gateway,
+            mtu=network.mtu,
+            subnet6=network.subnet6,
+            gateway6=network.gateway6,
+        ),
+    )
+
+
+def _network_name(entry: NetworkEntry) -> str:
+    if entry.vlan is not None:
+        return f"network {vlan_bridge(entry.bridge, entry.vlan)}"
+    return f"network {managed_bridge(entry.network_id)}"
 
 
 def _dhcp_mode(document: NicDocument) -> DhcpMode:

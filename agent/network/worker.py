@@ -11,17 +11,19 @@ from typing import Any
 
 import msgspec
 
-from agent.network import nat, wire
+from agent.network import nat, vlan, wire
 from agent.network.errors import NetworkError
 from agent.network.operations import (
     CheckBridge,
     Done,
     Failed,
     MakeNat,
+    MakeVlan,
     Operation,
     Outcome,
     Protect,
     RemoveNat,
+    RemoveVlan,
     Unwire,
     Wire,
 )
@@ -45,6 +47,10 @@ def perform(operation: Operation) -> list[int]:
             nat.check_bridge(operation)
         case RemoveNat():
             nat.remove_nat(operation)
+        case MakeVlan():
+            vlan.make_vlan(operation)
+        case RemoveVlan():
+            vlan.remove_vlan(operation)
     return []
 
 

@@ -131,6 +131,8 @@ class Bridge(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Interface
     addresses: Annotated[list[Short], Meta(max_length=32)] = []
+    mtu: Annotated[int, Meta(ge=0, le=2**31)] | None = None
+    """Bytes of the largest frame on it. None: not known."""
 
 
 class DiskReport(msgspec.Struct, frozen=True, kw_only=True):

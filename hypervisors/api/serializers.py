@@ -86,10 +86,17 @@ class HypervisorChangeSerializer(InputSerializer):
     name = serializers.CharField(max_length=63)
 
 
+class RouteSerializer(InputSerializer):
+    destination = serializers.CharField(max_length=50, help_text="CIDR, e.g. 10.30.0.0/16.")
+    gateway = serializers.IPAddressField(help_text="In the network's own subnet.")
+
+
 class NetworkSerializer(serializers.ModelSerializer[Network]):
     tenant = ReferenceSerializer(read_only=True)
     hypervisor = ReferenceSerializer(read_only=True)
     dns = serializers.ListField(child=serializers.IPAddressField(), read_only=True)
+    routes = RouteSerializer(many=True, read_only=True)
+    search = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = Network
@@ -101,9 +108,14 @@ class NetworkSerializer(serializers.ModelSerializer[Network]):
             "kind",
             "addressing",
             "bridge",
+            "vlan",
             "subnet",
             "gateway",
+            "subnet6",
+            "gateway6",
             "dns",
+            "routes",
+            "search",
             "mtu",
             "created_at",
         ]
@@ -126,7 +138,29 @@ class NetworkCreateSerializer(InputSerializer):
         max_length=43, default="", allow_blank=True, help_text="CIDR, e.g. 10.20.0.0/24."
     )
     gateway = serializers.IPAddressField(required=False, allow_null=True, default=None)
+    subnet6 = serializers.CharField(
+        max_length=49,
+        default="",
+        allow_blank=True,
+        help_text="CIDR, where the portal gives IPv6 addresses too. On NAT from fd00::/8.",
+    )
+    gateway6 = serializers.IPAddressField(required=False, allow_null=True, default=None)
+    vlan = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        default=None,
+        min_value=1,
+        max_value=4094,
+        help_text="Kind bridge: the VLAN of it that guests are on. Null: as the bridge is.",
+    )
     dns = serializers.ListField(child=serializers.IPAddressField(), default=list, max_length=8)
+    routes = RouteSerializer(many=True, default=list)
+    search = serializers.ListField(
+        child=serializers.CharField(max_length=254),
+        default=list,
+        max_length=6,
+        help_text="Domains that guests complete short names with.",
+    )
     mtu = serializers.IntegerField(default=1500, min_value=576, max_value=9216)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +169,19 @@ class NetworkCreateSerializer(InputSerializer):
             "addressing", Network.Addressing.PORTAL if nat else Network.Addressing.SITE
         )
         return attrs
+
+
+class NetworkChangeSerializer(InputSerializer):
+    """What is left out stays. Guests that are on the network are told by a job for each."""
+
+    gateway = serializers.IPAddressField(required=False, allow_null=True)
+    gateway6 = serializers.IPAddressField(required=False, allow_null=True)
+    dns = serializers.ListField(child=serializers.IPAddressField(), required=False, max_length=8)
+    routes = RouteSerializer(many=True, required=False)
+    search = serializers.ListField(
+        child=serializers.CharField(max_length=254), required=False, max_length=6
+    )
+    mtu = serializers.IntegerField(required=False, min_value=576, max_value=9216)
 
 
 class JobErrorSerializer(serializers.Serializer[Any]):

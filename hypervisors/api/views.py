@@ -1,7 +1,7 @@
 """Hosts, networks and jobs over the API: fetch in scope, call one service, answer."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
@@ -20,6 +20,7 @@ from hypervisors.api.serializers import (
     JoinTokenCreateSerializer,
     JoinTokenMadeSerializer,
     JoinTokenSerializer,
+    NetworkChangeSerializer,
     NetworkCreateSerializer,
     NetworkSerializer,
     UsageQuerySerializer,
@@ -28,7 +29,12 @@ from hypervisors.api.serializers import (
 from hypervisors.models import HostUsage, Hypervisor, Job, JoinToken, Network, Status
 from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
 from hypervisors.services.join_tokens import join_command, join_token_create, join_token_revoke
-from hypervisors.services.networks import network_create, network_remove
+from hypervisors.services.networks import (
+    NetworkChanges,
+    network_change,
+    network_create,
+    network_remove,
+)
 from hypervisors.services.usage import usage_series
 from tenants.api.base import TenantViewSet
 from tenants.models import Site
@@ -150,6 +156,7 @@ class NetworkViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Network])
         "list": "network.view",
         "retrieve": "network.view",
         "create": "network.manage",
+        "partial_update": "network.manage",
         "destroy": "network.manage",
     }
 
@@ -158,6 +165,14 @@ class NetworkViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Network])
         """Add a network to a host."""
         network = network_create(actor=self.actor, **self.checked(NetworkCreateSerializer))
         return Response(NetworkSerializer(network).data, status=201)
+
+    @extend_schema(request=NetworkChangeSerializer, responses={200: NetworkSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what guests are told of a network: those that are there, too."""
+        network = self.get_object()
+        changes = cast(NetworkChanges, self.checked(NetworkChangeSerializer))
+        network = network_change(actor=self.actor, network=network, changes=changes)
+        return Response(NetworkSerializer(network).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:

@@ -62,6 +62,23 @@ def host_must_be_online(hypervisor: Hypervisor) -> None:
     )
 
 
+class HostTooOldError(RuleError):
+    """The host's agent does not know yet what is asked of it."""
+
+    code = "host_too_old"
+    status = 409
+
+
+def host_must_speak(hypervisor: Hypervisor, protocol: int) -> None:
+    """Raises HostTooOldError, with what to do, for a host whose agent is older than that."""
+    if hypervisor.connected_at is not None and hypervisor.protocol < protocol:
+        raise HostTooOldError(
+            f"The agent of {hypervisor.name} is too old for this: it is version "
+            f"{hypervisor.agent_version or 'unknown'}. Install it again on the host, with the "
+            "command that “Add host” shows on the site's page; its VMs go on meanwhile."
+        )
+
+
 @transaction.atomic
 def job_create(
     *,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.protocol import GuestUsage, VmReport
-from hypervisors.models import Hypervisor
+from hypervisors.models import Hypervisor, Network
+from tenants.actor import Actor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +27,19 @@ def guest_observer_register(observer: GuestObserver) -> None:
 
 def guest_observers() -> tuple[GuestObserver, ...]:
     return tuple(_observers)
+
+
+NetworkObserver = Callable[[Actor, Network], None]
+"""Told within the transaction that changes what guests are told of a network."""
+
+_network_observers: list[NetworkObserver] = []
+
+
+def network_observer_register(observer: NetworkObserver) -> None:
+    _network_observers.append(observer)
+
+
+def network_changed(actor: Actor, network: Network) -> None:
+    """Tell all who have guests on it."""
+    for observer in _network_observers:
+        observer(actor, network)

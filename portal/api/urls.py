@@ -28,6 +28,7 @@ from tenants.api.token_views import ServiceAccountViewSet, TokenViewSet
 from tenants.api.views import SiteViewSet, TenantTreeViewSet
 from vms.api.host_views import HostForgetViewSet
 from vms.api.image_views import ImageViewSet
+from vms.api.nic_views import VmNicViewSet
 from vms.api.quota_views import QuotaViewSet
 from vms.api.views import VmViewSet
 
@@ -83,6 +84,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vms/<str:pk>/screen/",
         VmScreenViewSet.as_view({"post": "create"}),
         name="api-vm-screen",
+    ),
+    path(
+        "vms/<str:pk>/nics/",
+        VmNicViewSet.as_view({"post": "create"}),
+        name="api-vm-nics",
+    ),
+    path(
+        "vms/<str:pk>/nics/<str:nic_id>/",
+        VmNicViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
+        name="api-vm-nic",
     ),
     path(
         "tenants/<str:pk>/sign-in/",

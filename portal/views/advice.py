@@ -15,6 +15,14 @@ _BY_CODE = {
     "libvirt_down": "Sign in to the host and look at “systemctl status libvirtd”. When it runs "
     "again, try again.",
     "bridge_missing": "Make the bridge on the host, or put the VM on another network.",
+    "mtu_too_big": "Lower the network's MTU on its page, or raise that of the bridge on the host.",
+    "vlan_in_use": "Remove the link on the host, or put the VM on another network.",
+    "vlan_unsupported": "Load the kernel module 8021q on the host, then try again.",
+    "subnet_in_use": "Give the VM another network, whose subnet the host has no route to.",
+    "no_free_slot": "Shut the VM down, add the NIC, and start it again.",
+    "guest_kept_nic": "Try again in a minute. If it keeps it, shut the VM down and remove the NIC "
+    "then.",
+    "nic_not_found": "Look at the VM's page: somebody removed the NIC meanwhile.",
     "guest_did_not_stop": "The guest did not react to the power button. Look at its console, or "
     "use “Force off”.",
     "vm_not_found": "The VM is not on the host any more. If it was removed by hand, delete it "

@@ -59,6 +59,7 @@ def vm_matches(text: str) -> Q:
             id__in=VirtualMachine.objects.filter(
                 Q(nics__mac__icontains=text.lower())
                 | Q(nics__address__startswith=text)
+                | Q(nics__address6__istartswith=text)
                 | Q(nics__observed_addresses__icontains=text)
             ).values("id")
         )

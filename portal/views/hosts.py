@@ -11,13 +11,14 @@ from django.urls import reverse
 
 from hypervisors.models import Hypervisor, Network
 from hypervisors.services.hypervisors import hypervisor_remove, hypervisor_rename
-from hypervisors.services.networks import network_create, network_remove
+from hypervisors.services.networks import suggested_subnet6
 from portal.templatetags.basalt import gib, mib
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.bulk import Button
 from portal.views.filters import HostFilters
-from portal.views.forms.places import HostRemoveForm, HostRenameForm, NetworkForm
+from portal.views.forms.networks import NetworkForm
+from portal.views.forms.places import HostRemoveForm, HostRenameForm
 from portal.views.lists import ListPage
 from portal.views.queries import hosts_for_list, jobs_for_list, vms_for_list
 from portal.views.states import host_look
@@ -105,7 +106,7 @@ class HostPage(PageView):
                 "charts": host_charts(host),
                 "rename": HostRenameForm(initial={"name": host.name}),
                 "remove": HostRemoveForm(host=host),
-                "network": NetworkForm(),
+                "network": NetworkForm(suggested6=str(suggested_subnet6(host.id))),
                 "bridges": [bridge.get("name", "") for bridge in host.facts.get("bridges", [])],
                 "open_dialog": "",
                 **context,
@@ -185,34 +186,3 @@ class HostForgetView(HostPage):
             else:
                 return redirect("site", customer=host.tenant.slug, site=host.site.slug)
         return self.host_page(host, remove=form, open_dialog="forget", status=422)
-
-
-class NetworkCreateView(HostPage):
-    permission = "network.manage"
-
-    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
-        host = self.host(customer, name)
-        form = NetworkForm(request.POST)
-        if form.is_valid():
-            try:
-                network_create(actor=self.actor, hypervisor=host, **form.wishes())
-            except RuleError as refusal:
-                tell_form(form, refusal)
-            else:
-                return redirect("host", customer=host.tenant.slug, name=host.name)
-        return self.host_page(host, network=form, open_dialog="network", status=422)
-
-
-class NetworkRemoveView(HostPage):
-    permission = "network.manage"
-
-    def post(self, request: HttpRequest, customer: str, name: str, network_id: str) -> HttpResponse:
-        host = self.host(customer, name)
-        network = self.one(Network.objects.filter(hypervisor=host), id=network_id)
-
-        def remove() -> str:
-            network_remove(actor=self.actor, network=network)
-            return f"The network {network.name} is removed."
-
-        self.attempt(remove)
-        return redirect("host", customer=host.tenant.slug, name=host.name)

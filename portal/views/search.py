@@ -105,7 +105,7 @@ class SearchView(PageView):
         return [self._vm_hit(vm, vm.id in consoles) for vm in vms]
 
     def _vm_hit(self, vm: VirtualMachine, consoles: bool) -> Hit:
-        addresses = [nic.address or next(iter(nic.observed_addresses), "") for nic in vm.nics.all()]
+        addresses = [next(iter(nic.given or nic.observed_addresses), "") for nic in vm.nics.all()]
         under = [vm.tenant.name, vm.hypervisor.site.name, *filter(None, addresses)]
         where = (vm.tenant.slug, vm.name)
         return Hit(

@@ -116,7 +116,7 @@ class VmTable(ChoosingTable):
         found = []
         for nic in record.nics.all():
             seen = [address.split("/")[0] for address in nic.observed_addresses]
-            found += [nic.address] if nic.address else seen[:2]
+            found += nic.given or seen[:2]
         if not found:
             return NOTHING
         return format_html_join(

@@ -7,9 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from hypervisors.models import Job
+from hypervisors.models import Job, Network
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
+from portal.views.forms.nics import NicAddForm
 from portal.views.forms.vm_changes import DeleteForm, RenameForm, ResizeForm
 from portal.views.quota_bars import bars_over, vm_sizes
 from portal.views.usage import vm_charts
@@ -32,6 +33,11 @@ class VmPage(PageView):
         return self.one(
             VirtualMachine.objects.for_pages(), tenant__slug=customer, name__iexact=name
         )
+
+    def networks(self, vm: VirtualMachine) -> list[Network]:
+        """Those that another NIC of it can be on."""
+        visible = Network.objects.allowed(self.user, "network.view")
+        return list(visible.filter(hypervisor=vm.hypervisor_id).order_by("created_at", "name"))
 
     def vm_page(self, vm: VirtualMachine, *, status: int = 200, **context: Any) -> HttpResponse:
         jobs = list(
@@ -63,6 +69,7 @@ class VmPage(PageView):
                 "quota_now": vm_sizes(vm),
                 "rename": RenameForm(initial={"name": vm.name}),
                 "delete": DeleteForm(vm=vm),
+                "nic_add": NicAddForm(networks=self.networks(vm)),
                 "open_dialog": "",
                 **context,
             },

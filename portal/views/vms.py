@@ -17,7 +17,7 @@ from vms.models import VirtualMachine
 
 def _addresses(vm: VirtualMachine) -> str:
     return " ".join(
-        nic.address or " ".join(seen.split("/")[0] for seen in nic.observed_addresses)
+        " ".join(nic.given or (seen.split("/")[0] for seen in nic.observed_addresses))
         for nic in vm.nics.all()
     )
 

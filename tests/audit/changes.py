@@ -328,6 +328,19 @@ PAGES: dict[str, Any] = {
         {"name": "new", "kind": "nat", "addressing": "portal", "subnet": "10.98.0.0/24",
          "mtu": 1500},
     ),
+    "network-change": lambda s: (
+        f"{s.fleet.host_page}networks/{s.spare_network.id}/change/",
+        {"gateway": "10.99.0.1", "dns": "9.9.9.9", "search": "example.com", "mtu": 1400},
+    ),
+    "nic-new": lambda s: (f"{s.fleet.vm_page}nics/", {"nic-network": str(s.fleet.network.id)}),
+    "nic-change": lambda s: (
+        f"{s.fleet.vm_page}nics/{s.fleet.vm.nics.get().id}/change/",
+        {"change-address": "10.77.0.250", "change-guard": "on"},
+    ),
+    "nic-remove": lambda s: (
+        f"{s.fleet.vm_page}nics/{s.fleet.vm.nics.get().id}/remove/",
+        {"remove-name": s.fleet.vm.name},
+    ),
     "network-remove": lambda s: (
         f"{s.fleet.host_page}networks/{s.spare_network.id}/remove/",
         {},
@@ -447,6 +460,10 @@ CALLS: dict[str, Any] = {
         {"name": "new", "hypervisor": str(s.fleet.host.id), "kind": "nat",
          "subnet": "10.98.0.0/24"},
     ),
+    "POST vms/{pk}/nics/": lambda s: (s.fleet.vm.id, {"network": str(s.fleet.network.id)}),
+    "PATCH vms/{pk}/nics/{nic_id}/": lambda s: (s.fleet.vm.id, {"guard": False}),
+    "DELETE vms/{pk}/nics/{nic_id}/": lambda s: (s.fleet.vm.id, {}),
+    "PATCH networks/{pk}/": lambda s: (s.spare_network.id, {"dns": ["9.9.9.9"]}),
     "DELETE networks/{pk}/": lambda s: (s.spare_network.id, {}),
     "POST images/": lambda s: (
         None,

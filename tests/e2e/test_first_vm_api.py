@@ -1,7 +1,10 @@
 """The main job through the API, on real parts: a guest is made, asked, changed, removed."""
 
+import json
+import shlex
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +81,55 @@ def test_its_address_is_static_in_the_guest_and_not_only_a_lease(guest):
 def test_the_guest_reaches_its_gateway_and_resolves_by_its_own_dns(guest):
     assert guest.run("ip route show default").startswith("default via ")
     assert "nameserver" in guest.run("cat /etc/resolv.conf; resolvectl dns 2>/dev/null || true")
+
+
+# Over the link-local address: no other address has to be set up first.
+_ASK = """
+import sys
+from http.client import HTTPConnection
+one = HTTPConnection("fe80::a9fe:a9fe%" + sys.argv[1], 80, timeout=20)
+one.request("GET", "/openstack/latest/" + sys.argv[2])
+print(one.getresponse().read().decode())
+"""
+
+
+def _asked_on(guest: Guest, link: str, document: str) -> dict[str, Any]:
+    answer = guest.run(f"python3 -c {shlex.quote(_ASK)} {link} {document}", timeout=90)
+    told: dict[str, Any] = json.loads(answer)
+    return told
+
+
+def test_a_nic_comes_and_goes_while_the_guest_runs(stack, vm, guest):
+    wish = {
+        "hypervisor": stack.hypervisor["id"],
+        "name": "second",
+        "kind": "nat",
+        "subnet": "10.233.7.0/24",
+        "subnet6": "fd33:7::/64",
+    }
+    network = stack.api.post("networks/", wish, expect=201)
+    added = stack.api.post(f"vms/{vm['id']}/nics/", {"network": network["id"]}, expect=202)
+    job = stack.wait_for_job(added["job"]["id"])
+    assert job["status"] == "succeeded", job["error"]
+    nic = added["vm"]["nics"][1]
+    assert (nic["address"], nic["address6"]) == ("10.233.7.2", "fd33:7::2")
+
+    link = guest.run(f"ip -o link | grep {nic['mac']}").split(":")[1].strip()
+    guest.run(f"sudo -n ip link set {link} up && sleep 4")
+    assert _asked_on(guest, link, "meta_data.json")["hostname"] == "web-1"
+    links = _asked_on(guest, link, "network_data.json")["links"]
+    macs = {one["ethernet_mac_address"] for one in links}
+    assert macs == {vm["nics"][0]["mac"], nic["mac"]}
+    guest.run(f"sudo -n ip addr add 10.233.7.2/24 dev {link}")
+    guest.run(f"sudo -n ip addr add fd33:7::2/64 dev {link} nodad")
+    for gateway in ("10.233.7.1", "fd33:7::1"):
+        assert " 0% packet loss" in guest.run(f"ping -c 2 -W 5 {gateway}")
+
+    job = stack.wait_for_job(stack.api.delete(f"vms/{vm['id']}/nics/{nic['id']}/")["id"])
+    assert job["status"] == "succeeded", job["error"]
+    assert nic["mac"] not in guest.run("ip -o link")
+    assert len(stack.api.get(f"vms/{vm['id']}/")["nics"]) == 1
+    stack.api.delete(f"networks/{network['id']}/", expect=204)
 
 
 def test_a_change_behind_our_back_shows_within_two_seconds(stack, vm, guest):

@@ -8,13 +8,15 @@ import pytest
 from django.db import connection, transaction
 
 from hypervisors.models import Network
-from hypervisors.services.networks import (
+from hypervisors.services.addresses import (
     AddressOutsideError,
     AddressTakenError,
-    NetworkInUseError,
     PoolEmptyError,
-    SubnetOverlapError,
     address_allocate,
+)
+from hypervisors.services.network_checks import SubnetOverlapError
+from hypervisors.services.networks import (
+    NetworkInUseError,
     default_subnet,
     network_create,
     network_remove,

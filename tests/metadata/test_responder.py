@@ -72,3 +72,43 @@ def test_a_flood_is_answered_in_part():
 
 def test_noise_is_ignored():
     assert Responder().hear(b"noise", GIVEN, now=1.0) is None
+
+
+# ------------------------------------------------------------------ what it learns of the LAN
+
+
+def test_a_lan_whose_dhcp_says_nothing_is_silent_once_the_guest_has_taken_ours():
+    responder = Responder()
+    assert responder.lan_dhcp == "unknown"
+    responder.hear(DISCOVER, SITE, now=100.0)
+    responder.hear(DISCOVER, SITE, now=100.0 + LATE)
+    assert responder.lan_dhcp == "unknown"
+    responder.hear(_taken("169.254.169.254"), SITE, now=101.0 + LATE)
+    assert responder.lan_dhcp == "silent"
+
+
+def test_dhcp_that_comes_to_life_later_is_seen_when_the_guest_takes_it():
+    responder = Responder()
+    responder.hear(DISCOVER, SITE, now=100.0)
+    responder.hear(DISCOVER, SITE, now=100.0 + LATE)
+    responder.hear(_taken("169.254.169.254"), SITE, now=101.0 + LATE)
+    # Its lease runs out, it asks anew, and somebody else is faster.
+    assert responder.hear(DISCOVER, SITE, now=230.0) is None
+    responder.hear(_taken("192.168.1.1"), SITE, now=230.1)
+    assert responder.lan_dhcp == "site"
+
+
+def test_a_guest_that_renews_the_sites_lease_has_found_the_site():
+    responder = Responder()
+    responder.hear(client_packet(Kind.REQUEST, client="192.168.1.7"), SITE, now=100.0)
+    assert responder.lan_dhcp == "site"
+
+
+def test_what_proves_nothing_changes_nothing():
+    responder = Responder()
+    lent = client_packet(Kind.REQUEST, client="169.254.10.1")
+    remembered = client_packet(Kind.REQUEST, requested="192.168.1.7")
+    for packet in (DISCOVER, lent, remembered, client_packet(Kind.RELEASE, client="192.168.1.7")):
+        responder.hear(packet, SITE, now=100.0)
+    responder.hear(_taken("192.168.1.1"), GIVEN, now=100.0)
+    assert responder.lan_dhcp == "unknown"

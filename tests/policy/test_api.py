@@ -41,7 +41,7 @@ from tests.factories import (
     grant,
 )
 from tests.policy.worlds import service_account_make
-from vms.models import Quota
+from vms.models import Nic, Quota
 
 # Documents about the API, and its word for no such address: there are no rows in them.
 PUBLIC = {"api-schema", "api-docs", "api-not-found"}
@@ -204,6 +204,8 @@ def address(route: Route, pk: Any) -> str:
     path = route.path.removeprefix("^").removesuffix("$")
     for pattern in ("(?P<pk>[^/.]+)", "<str:pk>"):
         path = path.replace(pattern, str(pk))
+    nic = Nic.objects.filter(vm=pk).first() if "<str:nic_id>" in path else None
+    path = path.replace("<str:nic_id>", str(nic.pk if nic else uuid.uuid4()))
     assert "<" not in path
     return f"/api/v1/{path}"
 

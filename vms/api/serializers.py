@@ -9,53 +9,18 @@ from hypervisors.models import Hypervisor, Network
 from hypervisors.services.jobs import host_must_be_online
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer, rows_named
 from tenants.models import Site
+from vms.api.nic_serializers import NO_SUCH_NETWORK, NicSerializer, NicWishSerializer
 from vms.api.setup_serializers import SetupSerializer
-from vms.models import Disk, Image, Nic, VirtualMachine
+from vms.models import Disk, Image, VirtualMachine
 from vms.services.capacity import site_choose_host
 from vms.services.creation import NicRequest, VmRequest
 from vms.services.sealed import SealedSecrets, sealed_read
-
-_NO_SUCH_NETWORK = "There is no such network, or you may not see it."
 
 
 class DiskSerializer(serializers.ModelSerializer[Disk]):
     class Meta:
         model = Disk
         fields = ["id", "position", "size_gib", "observed_capacity", "observed_allocation"]
-        read_only_fields = fields
-
-
-class NicSerializer(serializers.ModelSerializer[Nic]):
-    network = ReferenceSerializer(read_only=True)
-    address = serializers.IPAddressField(
-        read_only=True, allow_null=True, help_text="Given by the portal; null: the site's DHCP."
-    )
-    observed_addresses = serializers.ListField(
-        child=serializers.CharField(),
-        read_only=True,
-        help_text="What the guest was seen to use, in CIDR form.",
-    )
-
-    dropped = serializers.DictField(
-        child=serializers.IntegerField(),
-        read_only=True,
-        help_text="Frames that the NIC's guard has dropped, by what was wrong with them. Empty: "
-        "the guard is off, or the host has not told.",
-    )
-
-    class Meta:
-        model = Nic
-        fields = [
-            "id",
-            "position",
-            "network",
-            "mac",
-            "address",
-            "observed_addresses",
-            "metadata_state",
-            "guard",
-            "dropped",
-        ]
         read_only_fields = fields
 
 
@@ -117,17 +82,6 @@ class VmAndJobSerializer(serializers.Serializer[Any]):
 
 class DiskWishSerializer(InputSerializer):
     size_gib = serializers.IntegerField(min_value=1)
-
-
-class NicWishSerializer(InputSerializer):
-    network = serializers.CharField(
-        max_length=100, help_text="Id of a network, or its name on the VM's host."
-    )
-    address = serializers.IPAddressField(
-        required=False,
-        allow_null=True,
-        help_text="Without it, the next free one, or the site's DHCP.",
-    )
 
 
 class VmCreateSerializer(InputSerializer):
@@ -244,8 +198,12 @@ class VmCreateSerializer(InputSerializer):
                 visible = visible.filter(hypervisor=hypervisor)
             found = rows_named(visible, nic["network"])
             if len(found) != 1 or not isinstance(found[0], Network):
-                raise serializers.ValidationError({f"nics.{index}.network": [_NO_SUCH_NETWORK]})
-            wishes.append(NicRequest(network=found[0], address=nic.get("address")))
+                raise serializers.ValidationError({f"nics.{index}.network": [NO_SUCH_NETWORK]})
+            wishes.append(
+                NicRequest(
+                    network=found[0], address=nic.get("address"), address6=nic.get("address6")
+                )
+            )
         return wishes
 
     def _visible_networks(self) -> Any:

@@ -179,3 +179,13 @@ class Nic(models.Model):
 
     def __str__(self) -> str:
         return f"{self.vm} NIC {self.position}"
+
+    @property
+    def given(self) -> list[str]:
+        """Addresses that the portal gives, without a length."""
+        return [address for address in (self.address, self.address6) if address]
+
+    @property
+    def seen_only(self) -> list[str]:
+        """What the guest was seen to use beside what it was given, in CIDR form."""
+        return [seen for seen in self.observed_addresses if seen.split("/")[0] not in self.given]

@@ -1,7 +1,6 @@
 """Making a VM: everything is checked here, before the host hears of it."""
 
 import re
-import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +9,18 @@ from typing import Literal
 from django.db import IntegrityError, transaction
 
 from hypervisors.models import Hypervisor, Job, Network
-from hypervisors.services.jobs import host_must_be_online, job_create
-from hypervisors.services.networks import address_allocate
+from hypervisors.services.addresses import addresses_allocate
+from hypervisors.services.jobs import host_must_be_online, host_must_speak, job_create
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError
 from tenants.models import Tenant
-from tenants.scope import system_scope
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 from tenants.ssh_keys import ssh_keys_check
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 from vms.services.capacity import GIB, host_capacity, must_fit
 from vms.services.credentials import password_check, username_check
+from vms.services.nics import MAX_NICS, PROTOCOL, mac_new, nic_facts
 from vms.services.quota_usage import vm_amounts
 from vms.services.quotas import quotas_hold
 from vms.services.sealed import SealedSecrets, secrets_seal, vm_id_check
@@ -35,7 +34,6 @@ MIN_MEMORY_MIB = 64
 MAX_MEMORY_MIB = 16_777_216
 MAX_DISKS = 24
 MAX_DISK_GIB = 65_536
-MAX_NICS = 8
 # Since this version of the protocol hosts take user-data in clear and sealed parts.
 _TOLD_IN_PARTS = 3
 # RFC 1123: the name is the guest's host name too.
@@ -44,10 +42,11 @@ _NAME = re.compile(r"\A[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class NicRequest:
-    """A NIC on `network`. `address` None: the next free one, or the site's DHCP."""
+    """A NIC on `network`. An address that is None: the next free one, or the site's DHCP."""
 
     network: Network
     address: str | None = None
+    address6: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +113,16 @@ def vm_create(
     for position, size_gib in enumerate(request.disks_gib):
         Disk.objects.create(vm=vm, position=position, size_gib=size_gib)
     for position, nic in enumerate(_nics(request, hypervisor)):
+        address, address6 = addresses_allocate(
+            network=nic.network, address=nic.address, address6=nic.address6
+        )
         Nic.objects.create(
             vm=vm,
             position=position,
             network=nic.network,
-            mac=_new_mac(),
-            address=_address(nic),
+            mac=mac_new(),
+            address=address,
+            address6=address6,
         )
     _tell(vm, hypervisor, request)
     visible = _visible(vm, request)
@@ -321,29 +324,9 @@ def _nics(request: VmRequest, hypervisor: Hypervisor) -> Sequence[NicRequest]:
                 "of the host's own networks.",
                 field="nics",
             )
+        if nic.network.vlan is not None or nic.network.subnet6:
+            host_must_speak(hypervisor, PROTOCOL)
     return nics
-
-
-def _address(nic: NicRequest) -> str | None:
-    if nic.network.addressing == Network.Addressing.PORTAL:
-        return address_allocate(network=nic.network, wanted=nic.address or None)
-    if nic.address:
-        raise InvalidInputError(
-            f"Addresses on {nic.network.name} come from the site's own DHCP. Leave the address "
-            "out, or choose a network whose addresses the portal gives.",
-            field="nics",
-        )
-    return None
-
-
-def _new_mac() -> str:
-    """A free address under 52:54:00, QEMU's customary prefix for its guests."""
-    while True:
-        mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        with system_scope("a MAC address is unique in the whole portal"):
-            taken = Nic.objects.filter(mac=mac).exists()
-        if not taken:
-            return mac
 
 
 def _visible(vm: VirtualMachine, request: VmRequest) -> dict[str, object]:
@@ -355,10 +338,7 @@ def _visible(vm: VirtualMachine, request: VmRequest) -> dict[str, object]:
         "vcpus": vm.vcpus,
         "memory_mib": vm.memory_mib,
         "disks_gib": list(request.disks_gib),
-        "nics": [
-            {"network": nic.network.name, "address": nic.address}
-            for nic in vm.nics.select_related("network")
-        ],
+        "nics": [nic_facts(nic) for nic in vm.nics.select_related("network")],
         "username": vm.username,
         "has_password": vm.has_password,
         "ssh_keys": len(vm.ssh_keys),

@@ -81,6 +81,7 @@ def _store(vm: VirtualMachine, report: VmReport) -> None:
                 nic,
                 observed_addresses=nic_report.addresses,
                 metadata_state=nic_report.metadata,
+                lan_dhcp=nic_report.lan_dhcp,
             )
             # No page is told: frames are dropped all the time, and it is no event.
             _write(nic, dropped=_dropped(nic_report))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from agent.drivers.base import GuestDefinition
+from agent.drivers.base import GuestDefinition, NicDefinition
 
 NAMESPACE = "https://basalt.dev/ns/vm/1"
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -17,6 +17,10 @@ OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 OPENSTACK = "OpenStack Compute"
 NOCLOUD = "ds=nocloud;dsmode=net;s=http://169.254.169.254/nocloud/"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+
+_FIXED_DEVICES = 4
+"""At ports of their own: the serial channel's controller, USB, the balloon, the random source."""
+_SPARE_PORTS = 4
 
 ET.register_namespace("basalt", NAMESPACE)
 ET.register_namespace("qemu", QEMU_NAMESPACE)
@@ -167,15 +171,15 @@ def _devices(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None
         _text(element, "serial", disk.serial)
         if number == 0:
             ET.SubElement(element, "boot", order="1")
-    for nic in guest.nics:
-        element = ET.SubElement(devices, "interface", type="bridge")
-        ET.SubElement(element, "mac", address=nic.mac)
-        ET.SubElement(element, "source", bridge=nic.bridge)
-        ET.SubElement(element, "target", dev=nic.tap)
-        ET.SubElement(element, "model", type="virtio")
-        ET.SubElement(element, "mtu", size=str(nic.mtu))
+    devices.extend(_interface(nic) for nic in guest.nics)
     if host.domain_type == "test":
         return
+    # A running guest takes a new device only at a port that it has already.
+    ports = len(guest.disks) + len(guest.nics) + _FIXED_DEVICES + _SPARE_PORTS
+    ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
+    for number in range(ports):
+        index = str(number + 1)
+        ET.SubElement(devices, "controller", type="pci", index=index, model="pcie-root-port")
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "target", type="isa-serial", port="0")
     console = ET.SubElement(devices, "console", type="pty")
@@ -193,6 +197,39 @@ def _devices(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None
     ET.SubElement(balloon, "stats", period="30")
     rng = ET.SubElement(devices, "rng", model="virtio")
     ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
+
+
+def _interface(nic: NicDefinition) -> ET.Element:
+    element = ET.Element("interface", type="bridge")
+    ET.SubElement(element, "mac", address=nic.mac)
+    ET.SubElement(element, "source", bridge=nic.bridge)
+    ET.SubElement(element, "target", dev=nic.tap)
+    ET.SubElement(element, "model", type="virtio")
+    ET.SubElement(element, "mtu", size=str(nic.mtu))
+    return element
+
+
+def unplugged_interface_xml(nic: NicDefinition) -> str:
+    """A NIC to add to a running domain, with its cable out."""
+    element = _interface(nic)
+    ET.SubElement(element, "link", state="down")
+    return ET.tostring(element, encoding="unicode")
+
+
+def live_interface(xml: str, mac: str, *, plugged: bool | None = None) -> str | None:
+    """The interface with this MAC as a running domain's XML has it, or None; with `plugged`,
+    as it is to be."""
+    for element in ET.fromstring(xml).iterfind("devices/interface"):  # noqa: S314 - libvirt's
+        found = element.find("mac")
+        if found is None or found.get("address") != mac:
+            continue
+        if plugged is not None:
+            link = element.find("link")
+            if link is None:
+                link = ET.SubElement(element, "link")
+            link.set("state", "up" if plugged else "down")
+        return ET.tostring(element, encoding="unicode")
+    return None
 
 
 def _letters(number: int) -> str:

@@ -21,6 +21,7 @@ from agent.drivers.libvirt.domain_xml import (
     owner,
     serial_pty,
 )
+from agent.drivers.libvirt.plugging import NicPlugs
 from agent.drivers.libvirt.screen import read_screen
 from agent.errors import JobFailedError
 from agent.facts import kvm_works, repair_kvm_device
@@ -52,7 +53,7 @@ _ACPI_AGAIN_S = 10.0
 _AGENT_TIMEOUT_S = 2
 
 
-class LibvirtDriver:
+class LibvirtDriver(NicPlugs):
     """The guests of one hypervisor_id on one libvirtd."""
 
     def __init__(self, uri: str, *, hypervisor_id: str) -> None:

@@ -14,6 +14,7 @@ from agent.drivers.base import (
     GuestCounters,
     GuestDefinition,
     GuestState,
+    NicDefinition,
 )
 from agent.drivers.simulated.usage import simulated_counters
 from agent.errors import JobFailedError
@@ -94,6 +95,15 @@ class SimulatedDriver:
             memory_mib=definition.memory_mib,
         )
         self._save()
+
+    async def attach_nic(self, vm_id: str, nic: NicDefinition) -> None:  # noqa: ARG002
+        await self._wait(0.5)
+
+    async def detach_nic(self, vm_id: str, mac: str) -> None:  # noqa: ARG002
+        await self._wait(0.5)
+
+    async def set_cable(self, vm_id: str, mac: str, *, plugged: bool) -> None:
+        """Guests in memory have no cables."""
 
     async def start_paused(self, vm_id: str) -> None:
         await self._wait(0.5)

@@ -1,13 +1,12 @@
 """Forms for customers, sites, hosts and their networks."""
 
-import ipaddress
 from typing import Any
 from zoneinfo import available_timezones
 
 from django import forms
 from django.db.models import Q
 
-from hypervisors.models import Hypervisor, Network
+from hypervisors.models import Hypervisor
 from tenants.models import Site, Tenant, User
 
 
@@ -191,62 +190,3 @@ class HostRemoveForm(forms.Form):
                 f"This is not the host's name. Type “{self.host.name}” to remove it."
             )
         return name
-
-
-class NetworkForm(forms.Form):
-    use_required_attribute = False
-
-    name = forms.CharField(label="Name", max_length=63)
-    kind = forms.ChoiceField(label="Kind", choices=Network.Kind.choices, initial="nat")
-    addressing = forms.ChoiceField(
-        label="Addresses", choices=Network.Addressing.choices, initial="site", required=False
-    )
-    bridge = forms.CharField(
-        label="Bridge of the host", max_length=15, required=False, help_text="For example br0."
-    )
-    subnet = forms.CharField(
-        label="Subnet",
-        max_length=43,
-        required=False,
-        help_text="For example 10.20.30.0/24.",
-    )
-    gateway = forms.GenericIPAddressField(
-        label="Gateway",
-        required=False,
-        help_text="Empty: the first address of the subnet.",
-    )
-    dns = forms.CharField(
-        label="DNS servers",
-        max_length=400,
-        required=False,
-        help_text="Separated by commas. Empty: as the host has them.",
-    )
-    mtu = forms.IntegerField(label="MTU", min_value=576, max_value=9216, initial=1500)
-
-    def clean_dns(self) -> list[str]:
-        servers = [part for part in self.cleaned_data["dns"].replace(",", " ").split() if part]
-        for server in servers:
-            try:
-                ipaddress.ip_address(server)
-            except ValueError as error:
-                raise forms.ValidationError(f"“{server}” is not an IP address.") from error
-        return servers
-
-    def wishes(self) -> dict[str, Any]:
-        """Arguments of `network_create`."""
-        values = dict(self.cleaned_data)
-        if values["kind"] == Network.Kind.NAT:
-            values |= {"addressing": Network.Addressing.PORTAL, "bridge": ""}
-        elif values["addressing"] != Network.Addressing.PORTAL:
-            values |= {"subnet": "", "gateway": None, "addressing": Network.Addressing.SITE}
-        values["gateway"] = values["gateway"] or _first_address(values["subnet"], values["kind"])
-        return values
-
-
-def _first_address(subnet: str, kind: str) -> str | None:
-    if kind != Network.Kind.NAT or not subnet:
-        return None
-    try:
-        return str(ipaddress.ip_network(subnet, strict=False).network_address + 1)
-    except ValueError:
-        return None

@@ -63,6 +63,11 @@ class Place:
         """First the one that is taken when nothing is chosen."""
         return list(self.host.networks.order_by("created_at", "name")) if self.host else []
 
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether the portal gives IPv6 addresses on one of them."""
+        return any(network.subnet6 for network in self.networks)
+
     @cached_property
     def images(self) -> list[Image]:
         """Images with a version that can be used; `smallest_disk_gib` is set on each."""
@@ -183,6 +188,12 @@ class VmCreateForm(SetupFields, SealedFields):
     address = forms.GenericIPAddressField(
         label="IP address", required=False, help_text="Leave empty for the next free one."
     )
+    address6 = forms.GenericIPAddressField(
+        label="IPv6 address",
+        protocol="ipv6",
+        required=False,
+        help_text="Where the network has IPv6. Leave empty for the next free one.",
+    )
     username = forms.CharField(label="User name", max_length=32)
     ssh_keys = forms.CharField(
         label="SSH keys",
@@ -281,7 +292,8 @@ class VmCreateForm(SetupFields, SealedFields):
             (each for each in networks if str(each.id) == values["network"]),
             networks[0] if networks else None,
         )
-        nics = [NicRequest(network=network, address=values["address"] or None)] if network else []
+        wish = {name: values[name] or None for name in ("address", "address6")}
+        nics = [NicRequest(network=network, **wish)] if network else []
         return host, VmRequest(
             name=values["name"],
             image=image,

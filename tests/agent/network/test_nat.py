@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.network import nat
@@ -69,6 +70,31 @@ def guest() -> Iterator[Machine]:
 
 def network(subnet: str = "10.254.20.0/24", gateway: str = "10.254.20.1") -> MakeNat:
     return MakeNat(network_id=new_id(), subnet=subnet, gateway=gateway, mtu=1450)
+
+
+OUTSIDE6 = "2001:db8:51::1"
+
+
+def dual_network() -> MakeNat:
+    return MakeNat(
+        network_id=new_id(),
+        subnet="10.254.20.0/24",
+        gateway="10.254.20.1",
+        mtu=1450,
+        subnet6="fd51:9:9:1::/64",
+        gateway6="fd51:9:9:1::1",
+    )
+
+
+def connect_ipv6(host: Host, outside: Machine) -> None:
+    """An uplink of both families; outside knows no way back to any guest."""
+    host.run("ip", "addr", "add", "2001:db8:51::2/64", "dev", "up0", "nodad")
+    outside.run("ip", "addr", "add", f"{OUTSIDE6}/64", "dev", "eth0", "nodad")
+
+
+def join_ipv6(guest: Machine, gateway: str) -> None:
+    guest.run("ip", "addr", "add", "fd51:9:9:1::5/64", "dev", "eth0", "nodad")
+    guest.run("ip", "-6", "route", "add", "default", "via", gateway)
 
 
 def joined(host: Host, guest: Machine, one: MakeNat) -> None:
@@ -207,3 +233,75 @@ def test_this_hosts_own_forwarding_is_not_touched_by_these_tests(host):
     host.make(network())
     assert host.run("cat", "/proc/sys/net/ipv4/ip_forward") == "1"
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == before
+
+
+# ------------------------------------------------------------------ IPv6
+
+
+def test_a_guest_reaches_the_world_by_both_families(host, outside, guest):
+    one = dual_network()
+    connect_ipv6(host, outside)
+    host.make(one)
+    joined(host, guest, one)
+    join_ipv6(guest, one.gateway6)
+    assert guest.reaches(OUTSIDE)
+    assert guest.reaches(one.gateway6)
+    assert guest.reaches(OUTSIDE6)
+    assert host.reaches("fd51:9:9:1::5")
+    outside.run("ip", "-6", "route", "add", "fd51:9:9:1::/64", "via", "2001:db8:51::2")
+    assert not outside.reaches("fd51:9:9:1::5")
+
+
+def test_a_firewall_that_drops_forwarded_ipv6_lets_guests_pass(host, outside, guest):
+    host.run("nft", "add", "table", "ip6", "filter")
+    chain = "{ type filter hook forward priority 0; policy drop; }"
+    host.run("nft", "add", "chain", "ip6", "filter", "FORWARD", chain)
+    one = dual_network()
+    connect_ipv6(host, outside)
+    host.make(one)
+    joined(host, guest, one)
+    join_ipv6(guest, one.gateway6)
+    assert guest.reaches(OUTSIDE6)
+    host.remove(one.network_id)
+    assert managed_bridge(one.network_id) not in host.rules()
+
+
+def test_a_host_that_has_its_own_ipv6_from_a_router_keeps_it(host):
+    host.run("sysctl", "-qw", "net.ipv6.conf.up0.accept_ra=1")
+    host.run("sysctl", "-qw", "net.ipv6.conf.lo.accept_ra=0")
+    host.make(network())
+    assert host.run("cat", "/proc/sys/net/ipv6/conf/all/forwarding") == "0"
+    host.make(dual_network_elsewhere())
+    assert host.run("cat", "/proc/sys/net/ipv6/conf/all/forwarding") == "1"
+    assert host.run("cat", "/proc/sys/net/ipv6/conf/up0/accept_ra") == "2"
+    assert host.run("cat", "/proc/sys/net/ipv6/conf/lo/accept_ra") == "0"
+
+
+def dual_network_elsewhere() -> MakeNat:
+    return msgspec.structs.replace(dual_network(), subnet="10.254.22.0/24", gateway="10.254.22.1")
+
+
+def test_a_network_that_gets_another_gateway_has_no_other_left(host):
+    one = dual_network()
+    host.make(one)
+    host.make(msgspec.structs.replace(one, gateway="10.254.20.9", gateway6="fd51:9:9:1::9"))
+    addresses = host.run("ip", "-oneline", "addr", "show", managed_bridge(one.network_id))
+    assert "10.254.20.9/24" in addresses
+    assert "fd51:9:9:1::9/64" in addresses
+    assert "10.254.20.1/" not in addresses
+    assert "fd51:9:9:1::1/" not in addresses
+
+
+def test_an_ipv6_subnet_that_the_host_has_a_route_to_is_refused(host):
+    host.run("ip", "addr", "add", "fd51:9:9:1::77/64", "dev", "up0", "nodad")
+    with pytest.raises(NetworkError, match="up0") as refused:
+        host.make(dual_network())
+    assert refused.value.code == "subnet_in_use"
+
+
+def test_an_mtu_that_does_not_pass_the_bridge_is_refused_with_both_numbers(host):
+    host.run("ip", "link", "add", "br-lan", "type", "bridge")
+    inside(host.name, lambda: nat.check_bridge(CheckBridge(name="br-lan", mtu=1500)))
+    with pytest.raises(NetworkError, match=r"9000.*1500") as refused:
+        inside(host.name, lambda: nat.check_bridge(CheckBridge(name="br-lan", mtu=9000)))
+    assert refused.value.code == "mtu_too_big"

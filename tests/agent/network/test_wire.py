@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -13,8 +14,10 @@ import pytest
 from agent.network.errors import NetworkError
 from agent.network.plumber import tap_name
 from agent.protocol import NetworkSpec
+from metadata.dhcp import Kind
 from tests.agent.network.namespaces import Guest, run
 from tests.agent.network.plumbing import Plumbing, document_of, new_id, nic_on
+from tests.metadata.packets import checksum, client_packet
 
 pytestmark = pytest.mark.root
 
@@ -23,6 +26,20 @@ IPV6 = "[fe80::a9fe:a9fe%25eth0]"
 NAT = NetworkSpec(
     network_id=new_id(), kind="nat", subnet="10.254.19.0/24", gateway="10.254.19.1", mtu=1400
 )
+
+
+_SEND = """
+import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(("eth0", 0))
+wire.send(bytes.fromhex(sys.argv[1]))
+"""
+
+
+def whole(packet: bytes) -> bytes:
+    """With the checksum that a bridge may look at."""
+    summed = (checksum(packet[:20]) ^ 0xFFFF).to_bytes(2, "big")
+    return packet[:10] + summed + packet[12:]
 
 
 def traces(nic_id: str) -> list[str]:
@@ -100,6 +117,33 @@ async def test_nothing_of_it_shows_on_the_lan(plumbing, lan):
     service = (socket.inet_aton(IPV4), socket.inet_pton(socket.AF_INET6, "fe80::a9fe:a9fe"))
     assert [frame for frame in frames if any(address in frame for address in service)] == []
     assert [frame for frame in frames if frame[23:24] == b"\x11"] == []
+
+
+async def test_dhcp_of_a_machine_behind_the_guest_is_the_sites_to_answer(plumbing, lan):
+    """A NIC whose guard is off, as of a guest that is a bridge: only the guest's own is taken."""
+    nic = msgspec.structs.replace(nic_on(lan, "10.9.8.7/24"), guard=False)
+    behind = bytes.fromhex("525400abcdef")
+    own = bytes.fromhex(nic.mac.replace(":", ""))
+    with plumbing.guest(nic, lan.bridge) as guest, _listening(lan.bridge) as heard:
+        await plumbing.attach(nic, document_of(nic, "web-1"))
+        for mac in (behind, own):
+            frame = b"\xff" * 6 + mac + b"\x08\x00" + whole(client_packet(Kind.DISCOVER, mac=mac))
+            guest.run(sys.executable, "-c", _SEND, frame.hex())
+        await asyncio.sleep(0.3)
+        asked = {frame[6:12] for frame in heard() if frame[36:38] == (67).to_bytes(2, "big")}
+    assert asked == {behind}
+
+
+async def test_a_gateway_that_was_given_stays_when_there_is_no_other_router(plumbing, lan):
+    nic = msgspec.structs.replace(nic_on(lan, None), address6="2001:db8:7::7/64")
+    with plumbing.guest(nic, lan.bridge) as guest:
+        await plumbing.attach(nic, document_of(nic, "web-1"))
+        guest.run("ip", "addr", "add", "2001:db8:7::7/64", "dev", "eth0", "nodad")
+        guest.run("ip", "-6", "route", "add", "default", "via", "2001:db8:7::1", "dev", "eth0")
+        before = guest.run("ip", "-6", "route", "show", "default")
+        assert len(await asyncio.to_thread(guest.solicit_routers)) == 1
+        assert guest.run("ip", "-6", "route", "show", "default") == before
+        assert "2001:db8:7::1" in before
 
 
 async def test_the_given_address_is_leased_with_all_that_belongs_to_it(plumbing, tmp_path):
