@@ -56,6 +56,9 @@ class NicDocument(msgspec.Struct, frozen=True, kw_only=True):
     network_config: dict[str, Any] = {}
     open_user_data: Annotated[bytes, Meta(max_length=1_048_576)] | None = None
     """What is served in place of `user_data` once it is sealed: nothing of it is secret."""
+    seal_at: float | None = None
+    """When it is sealed by itself, in seconds since the Unix epoch, should nobody say so before:
+    the agent may be away then."""
 
 
 def last_resort_lease() -> Lease:
