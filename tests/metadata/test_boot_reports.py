@@ -138,7 +138,13 @@ def test_the_last_word_is_cut_to_its_bounds():
     assert max(map(len, told.errors["network"])) == 2000
 
 
-_leaf = st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text()
+_leaf = (
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers()
+    | st.text()
+)
 _json = _leaf | st.lists(_leaf, max_size=4) | st.dictionaries(st.text(max_size=8), _leaf)
 _stage = st.fixed_dictionaries({}, optional={"start": _json, "finished": _json, "errors": _json})
 
