@@ -40,6 +40,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[str] = []
     ended: bool = False
     """cloud-init came to its end, good or bad."""
+    told: bool = False
+    """The guest said its last word: what its later boots report is not about this one."""
     home: bool = False
     """The guest said so by phone_home."""
     overdue: bool = False
@@ -50,6 +52,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 def with_word(known: Evidence, word: BootWord, secrets: frozenset[str]) -> Evidence:
     """What the guest reported to the metadata service."""
+    if known.told:
+        return known
     if isinstance(word, BootEvent):
         return _with_event(known, word)
     return _with_final(known, word, secrets)
@@ -75,7 +79,7 @@ def _with_event(known: Evidence, event: BootEvent) -> Evidence:
 
 
 def _with_final(known: Evidence, final: BootFinal, secrets: frozenset[str]) -> Evidence:
-    known = with_source(known, "reports")
+    known = msgspec.structs.replace(with_source(known, "reports"), told=True)
     for name in STAGES:
         seconds, errors = final.seconds.get(name), final.errors.get(name, [])
         if seconds is None and not errors:

@@ -20,11 +20,11 @@ _STAGES = {
     "modules:final": "final",
 }
 _RUNNING = re.compile(
-    r"Cloud-init v\. \S{1,64} running '([a-z:-]{1,20})' at .{1,64}Up (\d{1,9}(?:\.\d{1,6})?) seconds"
+    r"Cloud-init v\. \S{1,64} running '([a-z:-]{1,20})' at .{1,64}Up \d{1,9}(?:\.\d{1,6})? seconds"
 )
 _FINISHED = re.compile(
     r"Cloud-init v\. \S{1,64} finished at .{1,64}Datasource (DataSource.{1,200}?)\.\s+"
-    r"Up (\d{1,9}(?:\.\d{1,6})?) seconds"
+    r"Up \d{1,9}(?:\.\d{1,6})? seconds"
 )
 _WORTH = re.compile(
     r"\[(?:WARNING|ERROR|CRITICAL)\]|Traceback \(most recent|Failed to start .*[Cc]loud"

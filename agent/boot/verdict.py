@@ -82,7 +82,7 @@ def _verdict(known: Evidence) -> tuple[_Verdict, str | None]:
     failure = next(iter(_failures(known)), None)
     if known.ended or known.home:
         return ("failed", failure) if failure else _warned(known)
-    heard = known.asked or bool(known.stages)
+    heard = known.asked or bool(known.stages or known.modules)
     if known.overdue:
         return "failed", failure or ("timeout" if heard else _nothing_heard(known))
     return "running" if heard else "waiting", failure

@@ -85,6 +85,10 @@ class GuestDefinition:
     nvram: str
     disks: list[DiskDefinition]
     nics: list[NicDefinition]
+    serial_log: str | None = None
+    """Where the serial line's output is written down as well."""
+    system_uuid: str | None = None
+    """The machine's UUID as the guest sees it, where that is not `vm_id`."""
 
 
 class GuestDriver(Protocol):
@@ -161,6 +165,9 @@ class NicPlumbing(Protocol):
 
     async def attach(self, *, nic: NicSpec, tap: str, document: "NicDocument") -> None: ...
 
+    async def update(self, *, nic_id: str, document: "NicDocument") -> None:
+        """Serve another document on a NIC that is attached."""
+
     async def detach(self, nic_id: str) -> None: ...
 
     async def sweep(self, *, keep_nics: set[str], keep_networks: set[str]) -> list[str]: ...
@@ -201,6 +208,14 @@ class DiskStore(Protocol):
     def definitions(self, vm_id: str, disks: list[DiskSpec]) -> list[DiskDefinition]: ...
 
     def nvram(self, vm_id: str) -> str: ...
+
+    def serial_log(self, vm_id: str) -> str | None:
+        """Where libvirt writes down what the guest's serial line says. None: nowhere."""
+
+    def read_serial(self, vm_id: str, offset: int) -> tuple[bytes, int]:
+        """What was written there from `offset` on, and where that ends."""
+
+    def remove_serial(self, vm_id: str) -> None: ...
 
     def orphans(self, keep: set[str]) -> list[str]:
         """Folders of disks whose guest is in nobody's records."""

@@ -1,6 +1,6 @@
 """One module for each group of jobs. Importing this package registers them all."""
 
-from agent.handlers import changes, creation, deletion, power
+from agent.handlers import changes, creation, deletion, power, telling
 from agent.handlers.registry import handler_for, handles
 
-__all__ = ["changes", "creation", "deletion", "handler_for", "handles", "power"]
+__all__ = ["changes", "creation", "deletion", "handler_for", "handles", "power", "telling"]

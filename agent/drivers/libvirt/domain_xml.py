@@ -14,7 +14,10 @@ OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 
+QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+
 ET.register_namespace("basalt", NAMESPACE)
+ET.register_namespace("qemu", QEMU)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ def domain_xml(guest: GuestDefinition, host: HostKind) -> str:
     ):
         _text(domain, event, action)
     _devices(domain, guest, host)
+    if guest.system_uuid is not None and host.domain_type != "test":
+        _other_uuid(domain, guest.system_uuid)
     return ET.tostring(domain, encoding="unicode")
 
 
@@ -106,6 +111,13 @@ def _identity(domain: ET.Element, guest: GuestDefinition) -> None:
     ET.SubElement(chassis, "entry", name="asset").text = "OpenStack Compute"
 
 
+def _other_uuid(domain: ET.Element, system_uuid: str) -> None:
+    """libvirt wants the firmware's UUID to be the domain's; QEMU takes the last one said."""
+    line = ET.SubElement(domain, f"{{{QEMU}}}commandline")
+    for value in ("-smbios", f"type=1,uuid={system_uuid}"):
+        ET.SubElement(line, f"{{{QEMU}}}arg", value=value)
+
+
 def _processor(domain: ET.Element, host: HostKind) -> None:
     if host.domain_type == "kvm":
         ET.SubElement(domain, "cpu", mode="host-passthrough", check="none", migratable="on")
@@ -152,6 +164,9 @@ def _devices(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None
     if host.domain_type == "test":
         return
     serial = ET.SubElement(devices, "serial", type="pty")
+    if guest.serial_log is not None:
+        # virtlogd turns it over at 2 MiB, and keeps three of them.
+        ET.SubElement(serial, "log", file=guest.serial_log, append="off")
     ET.SubElement(serial, "target", type="isa-serial", port="0")
     console = ET.SubElement(devices, "console", type="pty")
     ET.SubElement(console, "target", type="serial", port="0")
