@@ -14,7 +14,7 @@ Identity = Literal["openstack", "ec2", "nocloud"]
 Vlan = Annotated[int, Meta(ge=1, le=4094)]
 Labels = Annotated[
     dict[Annotated[str, Meta(max_length=63)], Annotated[str, Meta(max_length=1024)]],
-    Meta(max_length=64),
+    Meta(max_length=128),
 ]
 
 
@@ -95,8 +95,8 @@ class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the guest is told at its first boot, through the metadata service.
 
     `sealed_secrets` is a `seal`ed msgpack map {"password": str | None, "user_data":
-    str | None}, readable by this host alone, with the purpose "vm:<vm_id>". Only one of its
-    `user_data` and the clear one is given.
+    str | None}, readable by this host alone, with the purpose "vm:<vm_id>". Its `user_data`
+    comes after the clear one, where both are given.
     """
 
     instance_id: Short

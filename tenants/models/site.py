@@ -19,6 +19,10 @@ class Site(TenantOwnedModel):
     slug = models.SlugField(max_length=63)
     address = models.CharField(max_length=200, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
+    custom_fields: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(
+        default=dict, blank=True
+    )
+    """What is noted of it, by names: scripts of its VMs may use them."""
 
     objects: ClassVar[SiteQuerySet] = SiteQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -79,6 +79,12 @@ class Tenant(models.Model):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    custom_fields: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(
+        default=dict, blank=True
+    )
+    """What the MSP notes of it, by names: scripts of its VMs may use them."""
+    vendor_data = models.TextField(blank=True)
+    """Of an MSP: cloud-config or a script for the VMs of all its customers."""
 
     objects = TenantTreeQuerySet.as_manager()
 

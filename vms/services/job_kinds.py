@@ -1,6 +1,5 @@
 """What VM jobs are in the host's words, and what their ends mean for the rows."""
 
-import ipaddress
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -9,12 +8,9 @@ from agent.protocol import (
     CreateVm,
     DeleteVm,
     DiskSpec,
-    GuestSpec,
     ImageSource,
     JobArguments,
     JobFinished,
-    NetworkSpec,
-    NicSpec,
     RebootVm,
     RenameVm,
     ResizeVm,
@@ -22,13 +18,14 @@ from agent.protocol import (
     StartVm,
     StopVm,
 )
-from hypervisors.models import Job, Network, Status
+from hypervisors.models import Job, Status
 from hypervisors.services.job_kinds import JobKind, JobObsoleteError, job_kind_register
 from tenants.services.live import live_publish
-from vms.models import Disk, ImageVersion, Nic, VirtualMachine
+from vms.models import Disk, ImageVersion, VirtualMachine
 from vms.models.vm import VirtualMachineQuerySet
 from vms.services.capacity import GIB
 from vms.services.observing import vm_observed
+from vms.services.specs import guest_spec, nic_specs
 
 
 def job_kinds_register() -> None:
@@ -62,14 +59,8 @@ def _build_create(job: Job) -> JobArguments:
             DiskSpec(disk_id=str(disk.id), size=disk.size_gib * GIB, boot=disk.position == 0)
             for disk in vm.disks.all()
         ],
-        nics=[_nic_spec(nic) for nic in vm.nics.select_related("network")],
-        guest=GuestSpec(
-            instance_id=str(vm.id),
-            hostname=vm.hostname,
-            username=vm.username,
-            ssh_keys=vm.ssh_keys,
-            sealed_secrets=bytes(vm.sealed_secrets) if vm.sealed_secrets else None,
-        ),
+        nics=nic_specs(vm),
+        guest=guest_spec(vm),
         autostart=vm.autostart,
     )
 
@@ -81,28 +72,6 @@ def _image_source(version: ImageVersion) -> ImageSource:
         format="raw" if version.format == "raw" else "qcow2",
         size=version.size,
         url=version.url if version.source == ImageVersion.Source.URL else None,
-    )
-
-
-def _nic_spec(nic: Nic) -> NicSpec:
-    network = nic.network
-    address = None
-    if nic.address:
-        prefix = ipaddress.ip_network(network.subnet, strict=False).prefixlen
-        address = f"{nic.address}/{prefix}"
-    return NicSpec(
-        nic_id=str(nic.id),
-        mac=nic.mac,
-        network=NetworkSpec(
-            network_id=str(network.id),
-            kind="nat" if network.kind == Network.Kind.NAT else "bridge",
-            bridge=network.bridge or None,
-            subnet=network.subnet or None,
-            gateway=network.gateway,
-            dns=network.dns,
-            mtu=network.mtu,
-        ),
-        address=address,
     )
 
 
@@ -149,7 +118,11 @@ def _build_delete(job: Job) -> JobArguments:
 
 
 def _subject(job: Job) -> VirtualMachine:
-    vm = _of_job(job).select_related("image_version").first()
+    vm = (
+        _of_job(job)
+        .select_related("image_version__image", "hypervisor__site", "tenant__parent__parent")
+        .first()
+    )
     if vm is None:
         raise JobObsoleteError(f"“{job.subject_name}” is gone.")
     return vm
