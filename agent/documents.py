@@ -106,5 +106,7 @@ class DocumentWriter:
             password_hash=password_hash,
             user_data=secrets.user_data,
             host_dns=host_dns(),
+            instance_type=f"basalt.{record.vcpus}x{record.memory_mib}",
+            image_id=record.image_id,
         )
         return msgspec.structs.replace(document, sealed=record.over, seal_at=record.seal_at)

@@ -290,8 +290,8 @@ class FirstBoots:
                 changed = msgspec.structs.replace(changed, number=known.number + 1)
             await asyncio.to_thread(host.records.set_evidence, record.vm_id, changed)
         if changed.number != known.number:
-            self._tell(record.vm_id, changed)
             await self._note_verdict(record, changed)
+            self._tell(record.vm_id, changed)
 
     async def _note_verdict(self, record: VmRecord, known: Evidence) -> None:
         said = _CLOUD_INIT[boot_of(known).verdict]

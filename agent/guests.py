@@ -60,6 +60,7 @@ async def define_guest(host: Host, record: VmRecord) -> None:
             nvram=host.disks.nvram(record.vm_id),
             disks=host.disks.definitions(record.vm_id, record.disks),
             nics=nics,
+            identity=record.guest.identity,
             serial_log=None if record.over else host.disks.serial_log(record.vm_id),
             system_uuid=system_uuid(record),
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agent.protocol import DiskReport, DiskSpec, ImageSource, NetworkSpec, NicSpec
+from agent.protocol.jobs import Identity
 from agent.protocol.messages import PowerState
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class DiskDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestDefinition:
-    """All that a driver needs to define a guest. Disks in order, the boot disk first."""
+    """All that a driver needs to define a guest. Disks in order, the boot disk first.
+    `identity` is which form of metadata the firmware makes the guest look for."""
 
     vm_id: str
     hypervisor_id: str
@@ -85,6 +87,7 @@ class GuestDefinition:
     nvram: str
     disks: list[DiskDefinition]
     nics: list[NicDefinition]
+    identity: Identity = "openstack"
     serial_log: str | None = None
     """Where the serial line's output is written down as well."""
     system_uuid: str | None = None

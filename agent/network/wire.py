@@ -23,13 +23,14 @@ from agent.network.namespaces import (
     namespace_path,
 )
 from agent.network.operations import DhcpMode, Unwire, Wire
-from metadata.documents import METADATA_IPV4, METADATA_IPV6
+from metadata.documents import METADATA_EC2_IPV6, METADATA_IPV4, METADATA_IPV6
 
 SERVICE_MAC = "02:a9:fe:a9:fe:01"
 INNER_LINK = "eth0"
 _MTU = 1500
 # The second half of a neighbour solicitation's target, as nft 1.0.6 can match it.
 _IPV6_TARGET = "0xfe8000000000000000000000a9fea9fe"
+_EC2_IPV6_TARGET = "0xfd000ec2000000000000000000000254"
 
 _SYSCTLS = {
     # Inherited from the host, which may forward: this namespace leads nowhere.
@@ -60,11 +61,13 @@ _RULES = """
         # Nobody but the service is the service.
         ip saddr {ipv4} drop
         arp saddr ip {ipv4} drop
-        ip6 saddr {ipv6} drop
+        ip6 saddr {{ {ipv6}, {ec2_ipv6} }} drop
         ip daddr {ipv4} ether daddr set {mac} fwd to "{veth}"
         arp daddr ip {ipv4} ether daddr set {mac} fwd to "{veth}"
         ip6 daddr {ipv6} fwd to "{veth}"
         icmpv6 type nd-neighbor-solicit @th,64,128 {target} fwd to "{veth}"
+        ip6 daddr {ec2_ipv6} ether daddr set {mac} fwd to "{veth}"
+        icmpv6 type nd-neighbor-solicit @th,64,128 {ec2_target} fwd to "{veth}"
         {dhcp}
     }}
     chain from_metadata {{
@@ -118,6 +121,8 @@ def rules(tap: str, veth: str, dhcp: DhcpMode) -> str:
         ipv4=METADATA_IPV4,
         ipv6=METADATA_IPV6,
         target=_IPV6_TARGET,
+        ec2_ipv6=METADATA_EC2_IPV6,
+        ec2_target=_EC2_IPV6_TARGET,
         dhcp=_DHCP_RULES[dhcp].format(veth=veth),
     )
 
@@ -163,6 +168,7 @@ def _prepare_inner_end() -> None:
         here.addr("replace", index=index, address=METADATA_IPV4, prefixlen=32)
         # nodad: the only neighbour is the guest, and it cannot claim the address.
         here.addr("replace", index=index, address=METADATA_IPV6, prefixlen=64, flags=_NODAD)
+        here.addr("replace", index=index, address=METADATA_EC2_IPV6, prefixlen=128, flags=_NODAD)
         # Whatever address the guest has: it is on this wire.
         here.route("replace", dst="0.0.0.0/0", oif=index, scope=_SCOPE_LINK)
         here.route("replace", dst="::/0", oif=index, family=_AF_INET6)

@@ -46,11 +46,12 @@ class ImageTable(ChoosingTable):
             else ""
         )
         return format_html(
-            '<span class="name">{}</span>{}<div class="sub">{} · user {}</div>',
+            '<span class="name">{}</span>{}<div class="sub">{} · user {} · {}</div>',
             record.name,
             retired,
             record.os or "Disk image",
             record.default_username,
+            record.get_identity_display(),
         )
 
     def render_version(self, record: Image) -> SafeString:
@@ -99,8 +100,11 @@ class ImageTable(ChoosingTable):
         return format_html(
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="New version of {}">'
             "New version…</a> "
+            '<a class="btn btn-plain btn-sm" href="{}" aria-label="Metadata of {}">Metadata…</a> '
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="Retire {}">Retire…</a>',
             reverse("image-version", args=(record.id,)),
+            record.name,
+            reverse("image-identity", args=(record.id,)),
             record.name,
             reverse("image-retire", args=(record.id,)),
             record.name,

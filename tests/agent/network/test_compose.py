@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agent.network.compose import DONE_URL, hash_password, merged_user_data, nic_document
 from agent.network.errors import NetworkError
-from agent.network.network_data import network_data
 from agent.protocol import GuestSpec, NetworkSpec, NicSpec
 from metadata.documents import Lease, NicDocument, last_resort_lease
+from metadata.network_data import network_data
 
 LAN = NetworkSpec(
     network_id="21111111-1111-1111-1111-111111111111",
@@ -200,7 +200,7 @@ def test_what_no_prompt_takes_is_refused(password):
 
 
 def test_an_address_is_given_to_the_nic_with_that_mac():
-    data = network_data([nic("10.1.0.5/24")], host_dns=["9.9.9.9"])
+    data = network_data(composed(nic("10.1.0.5/24"), host_dns=["9.9.9.9"]))
     [link], [network] = data["links"], data["networks"]
     assert (link["ethernet_mac_address"], link["type"]) == ("52:54:00:00:00:01", "phy")
     assert network["link"] == link["id"]
@@ -211,20 +211,20 @@ def test_an_address_is_given_to_the_nic_with_that_mac():
 
 
 def test_a_nic_of_the_sites_dhcp_asks_there():
-    data = network_data([nic(None)], host_dns=["9.9.9.9"])
+    data = network_data(composed(nic(None), host_dns=["9.9.9.9"]))
     assert data["networks"][0]["type"] == "ipv4_dhcp"
     assert data["services"] == []
 
 
 def test_a_network_without_name_servers_takes_the_hosts():
     bare = msgspec.structs.replace(LAN, dns=[])
-    data = network_data([nic("10.1.0.5/24", network=bare)], host_dns=["9.9.9.9"])
+    data = network_data(composed(nic("10.1.0.5/24", network=bare), host_dns=["9.9.9.9"]))
     assert [service["address"] for service in data["services"]] == ["9.9.9.9"]
 
 
 def test_an_ipv6_address_has_its_route_by_ipv6():
     six = msgspec.structs.replace(LAN, gateway="fd00:1::1")
-    data = network_data([nic("fd00:1::5/64", network=six)], host_dns=[])
+    data = network_data(composed(nic("fd00:1::5/64", network=six), host_dns=[]))
     network = data["networks"][0]
     assert (network["type"], network["netmask"]) == ("ipv6", "ffff:ffff:ffff:ffff::")
     assert network["routes"] == [{"network": "::", "netmask": "::", "gateway": "fd00:1::1"}]
@@ -232,7 +232,7 @@ def test_an_ipv6_address_has_its_route_by_ipv6():
 
 def test_where_nothing_leads_anywhere_the_service_stays_in_reach():
     closed = msgspec.structs.replace(LAN, gateway=None)
-    data = network_data([nic("10.1.0.5/24", network=closed)], host_dns=[])
+    data = network_data(composed(nic("10.1.0.5/24", network=closed), host_dns=[]))
     assert data["networks"][1]["ip_address"] == "169.254.10.1"
     assert data["networks"][1]["netmask"] == "255.255.0.0"
 
@@ -245,7 +245,7 @@ def test_each_nic_of_a_guest_is_described_on_all_of_them():
         )
         for one in both
     ]
-    assert documents[0].network_data == documents[1].network_data
+    assert documents[0].links == documents[1].links
     assert [document.mac for document in documents] == ["52:54:00:00:00:01", "52:54:00:00:00:02"]
 
 
