@@ -15,6 +15,8 @@ from django.utils import timezone
 from agent.protocol import (
     MAX_MESSAGE_BYTES,
     VERSION,
+    BootAcknowledged,
+    BootReported,
     Challenge,
     FromAgent,
     FromPortal,
@@ -39,7 +41,12 @@ from agent.protocol import (
 from hypervisors.models import Hypervisor
 from hypervisors.pacing import Pace
 from hypervisors.services.hearing import job_word_store
-from hypervisors.services.inventory import guest_change_store, snapshot_store, usage_store
+from hypervisors.services.inventory import (
+    boot_store,
+    guest_change_store,
+    snapshot_store,
+    usage_store,
+)
 from hypervisors.services.jobs import host_group
 from hypervisors.services.links import (
     Link,
@@ -237,13 +244,14 @@ class AgentConsumer(Socket):
                 self.progress.pop(message.job_id, None)
                 # Also for jobs that are not this host's, or gone: it shall stop telling.
                 await self.tell(JobAcknowledged(job_id=message.job_id))
+            case BootReported():
+                await in_database(boot_store, link=link, report=message)
+                # Also for guests that are not this host's, or gone: it shall stop telling.
+                await self.tell(BootAcknowledged(vm_id=message.vm_id, number=message.number))
             case StreamRefused():
                 await self._hear_stream_refused(message)
             case Screenshot():
-                # Only what was asked of this host, and once: it can show no other's screen.
-                vm_id = self.screens.pop(message.request_id, None)
-                if vm_id is not None:
-                    await in_database(screen_store, vm_id=vm_id, answer=message)
+                await self._hear_screenshot(message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} on an open link")
 
@@ -259,6 +267,12 @@ class AgentConsumer(Socket):
         )
         await self._send_jobs(link, waiting.again, again=True)
         await self._send_jobs(link, waiting.first, again=False)
+
+    async def _hear_screenshot(self, message: Screenshot) -> None:
+        # Only what was asked of this host, and once: it can show no other's screen.
+        vm_id = self.screens.pop(message.request_id, None)
+        if vm_id is not None:
+            await in_database(screen_store, vm_id=vm_id, answer=message)
 
     async def _hear_stream_refused(self, message: StreamRefused) -> None:
         reply = self.streams.pop(message.stream_id, "")

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.protocol import GuestUsage, VmReport
+from agent.protocol import Boot, GuestUsage, VmReport
 from hypervisors.models import Hypervisor
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuestObserver:
     """`snapshot` gets all guests of a host; `changed` one guest, or None with its id
-    when it is gone; `usage` how busy some of them were. All run inside a transaction."""
+    when it is gone; `usage` how busy some of them were; `boot` how one guest's first boot goes.
+    All run inside a transaction."""
 
     snapshot: Callable[[Hypervisor, list[VmReport]], None]
     changed: Callable[[Hypervisor, str, VmReport | None], None]
     usage: Callable[[Hypervisor, list[GuestUsage]], None]
+    boot: Callable[[Hypervisor, str, Boot], None]
 
 
 _observers: list[GuestObserver] = []

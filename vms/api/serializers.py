@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hypervisors.api.serializers import JobSerializer
@@ -9,6 +10,7 @@ from hypervisors.models import Hypervisor, Network
 from hypervisors.services.jobs import host_must_be_online
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer, rows_named
 from tenants.models import Site
+from vms.api.telling_serializers import BootSerializer
 from vms.models import Disk, Image, Nic, VirtualMachine
 from vms.services.capacity import site_choose_host
 from vms.services.creation import NicRequest, VmRequest
@@ -44,6 +46,10 @@ class NicSerializer(serializers.ModelSerializer[Nic]):
             "address",
             "observed_addresses",
             "metadata_state",
+            "asked_at",
+            "served_at",
+            "sealed_at",
+            "lan_dhcp",
         ]
         read_only_fields = fields
 
@@ -58,6 +64,8 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
         source="observed_power", read_only=True, help_text="What the host last saw."
     )
     ssh_keys = serializers.ListField(child=serializers.CharField(), read_only=True)
+    tags = serializers.DictField(child=serializers.CharField(), read_only=True)
+    boot = serializers.SerializerMethodField(help_text="Null: nothing was heard of it yet.")
     disks = DiskSerializer(many=True, read_only=True)
     nics = NicSerializer(many=True, read_only=True)
 
@@ -76,6 +84,9 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
             "observed_at",
             "cloud_init",
             "cloud_init_at",
+            "boot",
+            "boot_at",
+            "instance_id",
             "vcpus",
             "memory_mib",
             "firmware",
@@ -86,11 +97,16 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
             "ssh_keys",
             "has_password",
             "has_user_data",
+            "tags",
             "disks",
             "nics",
             "created_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(BootSerializer(allow_null=True))
+    def get_boot(self, vm: VirtualMachine) -> dict[str, Any] | None:
+        return dict(BootSerializer(vm.boot).data) if vm.boot else None
 
 
 class VmAndJobSerializer(serializers.Serializer[Any]):
