@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from agent.boot.evidence import Evidence, with_source, with_word
-from agent.boot.redaction import secret_words
+from agent.boot.evidence import Evidence, with_files, with_source, with_word
+from agent.boot.redaction import cleaned, secret_words
 from agent.boot.serial import SerialText, with_serial
 from agent.boot.verdict import boot_of
 from agent.documents import open_secrets
 from agent.errors import JobFailedError
 from agent.protocol import BootReported, GuestSpec
 from agent.records import NicMemory, VmRecord
+from metadata.boot_reports import BootFinal, read_report
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("agent.first_boot")
 
 _LOOK_S = 3.0
+_ASK_AGENT_S = 20.0
+_STATUS, _RESULT = "/run/cloud-init/status.json", "/run/cloud-init/result.json"
 _LAST_WORD_S = 900.0
 """So long after the seal the guest's last word is waited for."""
 _RANK = {"not_asked": 0, "served": 1, "sealed": 2}
@@ -114,6 +117,7 @@ class FirstBoots:
         self._secrets: dict[str, frozenset[str]] = {}
         """Words to keep out of logs. In memory alone, and not for long."""
         self._serial: dict[str, tuple[SerialText, int]] = {}
+        self._ask_agent_at: dict[str, float] = {}
         self._over_since: dict[str, float] = {}
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -220,11 +224,14 @@ class FirstBoots:
                 self._serial.pop(record.vm_id, None)
             elif record.vm_id in self._serial:
                 await self._read_serial(record)
+                await self._ask_agent(record)
             return
         if record.seal_at is not None and record.seal_at <= now:
             await self.end(record)
-        else:
-            await self._read_serial(record)
+            return
+        await self._read_serial(record)
+        if record.vm_id in self._host.plumbed:
+            await self._ask_agent(record)
 
     async def end(self, record: VmRecord) -> None:
         """The time for the first boot has passed: nothing secret is served any more."""
@@ -253,6 +260,30 @@ class FirstBoots:
             # The server has the deadline itself, and every start of the guest or the agent
             # serves what the record says.
             log.exception("a sealed guest could not be told of", vm_id=vm_id)
+
+    async def _ask_agent(self, record: VmRecord) -> None:
+        """The guest agent, now and then, where the guest has said no last word itself."""
+        now = time.monotonic()
+        if now < self._ask_agent_at.get(record.vm_id, 0.0):
+            return
+        self._ask_agent_at[record.vm_id] = now + _ASK_AGENT_S
+        known = await asyncio.to_thread(self._host.records.evidence, record.vm_id)
+        if known is None or known.told:
+            return
+        try:
+            files = await self._host.driver.guest_files(record.vm_id, [_STATUS, _RESULT])
+        except JobFailedError:
+            return
+        if not files:
+            return
+        body = {"status": _loaded(files.get(_STATUS)), "result": _loaded(files.get(_RESULT))}
+        word = read_report(msgspec.json.encode(body), now=time.time())
+        if isinstance(word, BootFinal):
+            secrets = self._words(record)
+            errors = {name: cleaned(told, secrets) for name, told in word.errors.items()}
+            final = msgspec.structs.replace(word, errors=errors)
+            ended = _RESULT in files
+            await self._learn(record, lambda known: with_files(known, final, ended=ended))
 
     async def _read_serial(self, record: VmRecord) -> None:
         text, offset = self._serial.get(record.vm_id, (SerialText(), 0))
@@ -323,6 +354,14 @@ class FirstBoots:
                 return frozenset()
             self._secrets[instance] = secret_words(opened.password, opened.user_data)
         return self._secrets.get(instance, frozenset())
+
+
+def _loaded(content: bytes | None) -> object:
+    """JSON that a guest wrote. What is none is nothing."""
+    try:
+        return msgspec.json.decode(content or b"null")
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _counted(record: VmRecord) -> VmRecord:

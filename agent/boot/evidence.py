@@ -79,7 +79,7 @@ def _with_event(known: Evidence, event: BootEvent) -> Evidence:
 
 
 def _with_final(known: Evidence, final: BootFinal, secrets: frozenset[str]) -> Evidence:
-    known = msgspec.structs.replace(with_source(known, "reports"), told=True)
+    known = msgspec.structs.replace(with_source(known, "result"), told=True)
     for name in STAGES:
         seconds, errors = final.seconds.get(name), final.errors.get(name, [])
         if seconds is None and not errors:
@@ -100,6 +100,20 @@ def _with_final(known: Evidence, final: BootFinal, secrets: frozenset[str]) -> E
     return msgspec.structs.replace(
         known, ended=True, datasource=final.datasource or known.datasource
     )
+
+
+def with_files(known: Evidence, final: BootFinal, *, ended: bool) -> Evidence:
+    """What the guest agent read of cloud-init's own files. It says no more than the guest's last
+    word would, and comes where that does not."""
+    if known.told or not (final.seconds or final.errors or final.datasource):
+        return known
+    before = known
+    known = with_source(_with_final(known, final, frozenset()), "agent")
+    if "result" not in before.sources:
+        known = msgspec.structs.replace(
+            known, sources=[source for source in known.sources if source != "result"]
+        )
+    return msgspec.structs.replace(known, told=ended, ended=before.ended or ended)
 
 
 def with_source(known: Evidence, source: str) -> Evidence:

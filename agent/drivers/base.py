@@ -148,6 +148,9 @@ class GuestDriver(Protocol):
     async def addresses(self, vm_id: str) -> dict[str, list[str]]:
         """Addresses in CIDR form that the guest was seen to use, by MAC."""
 
+    async def guest_files(self, vm_id: str, paths: list[str]) -> dict[str, bytes]:
+        """Those of these small files of a running guest that its guest agent reads, by path."""
+
     async def open_console(self, vm_id: str, kind: Literal["vnc", "serial"]) -> int:
         """A file descriptor that carries the console's bytes; the caller closes it."""
 

@@ -120,6 +120,7 @@ _VERDICTS = MappingProxyType(
 _SOURCES = MappingProxyType(
     {
         "reports": "the guest's reports",
+        "result": "what it found at the end",
         "serial": "its serial line",
         "agent": "its guest agent",
         "phone_home": "its own word at the end",

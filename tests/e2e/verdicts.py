@@ -115,7 +115,7 @@ def boot(farm: Farm, case: Case, on: NetworkSpec, number: int) -> Told:
 
 
 def _is_last_word(one: BootReported, vm_id: str) -> bool:
-    return one.vm_id == vm_id and one.boot.datasource != "" and "reports" in one.boot.source
+    return one.vm_id == vm_id and "result" in one.boot.source
 
 
 def _told(farm: Farm, job: CreateVm, inside: Inside) -> Told:

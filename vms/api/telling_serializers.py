@@ -28,7 +28,7 @@ class BootSerializer(serializers.Serializer[Any]):
     verdict = serializers.ChoiceField(choices=["waiting", "running", "done", "degraded", "failed"])
     reason = serializers.CharField(allow_null=True, help_text="What went wrong, for programs.")
     source = serializers.CharField(
-        help_text="Where the host knows it from: reports, serial, agent, phone_home."
+        help_text="Where the host knows it from: reports, result, serial, agent, phone_home."
     )
     datasource = serializers.CharField()
     stages = BootStageSerializer(many=True)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from agent.boot.evidence import Evidence, with_lines, with_source, with_word
+from agent.boot.evidence import Evidence, with_files, with_lines, with_source, with_word
 from agent.boot.verdict import boot_of
 from agent.protocol import Boot
 from metadata.boot_reports import BootEvent, BootFinal
@@ -157,6 +157,21 @@ def test_the_source_that_the_guest_chose_is_looked_at(datasource, identity, expe
 def test_what_a_guest_says_after_its_last_word_is_not_about_its_first_boot():
     known = told(BootFinal(datasource=OPENSTACK))
     assert with_word(known, finish("final", "FAIL", "scripts-user"), NOTHING) == known
+
+
+def test_the_guest_agent_tells_where_the_guest_itself_does_not():
+    known = with_files(begun(), BootFinal(seconds={"local": 1.5}), ended=False)
+    assert (judged(known), boot_of(known).source) == (("running", None), "agent")
+    failed = BootFinal(datasource=OPENSTACK, errors={"final": ["('runcmd', KeyError('x'))"]})
+    known = with_files(known, failed, ended=True)
+    assert judged(known) == ("failed", "script_failed")
+    assert boot_of(known).stages[0].seconds == 1.5
+
+
+def test_the_guest_agent_adds_nothing_to_the_last_word_or_out_of_nothing():
+    known = told(BootFinal(datasource=OPENSTACK))
+    assert with_files(known, BootFinal(seconds={"local": 1.0}), ended=True) == known
+    assert with_files(begun(), BootFinal(), ended=True) == begun()
 
 
 def test_a_flood_of_modules_and_lines_has_an_end():
