@@ -275,6 +275,7 @@ SPECTACULAR_SETTINGS = {
         "portal.api.schema.describe_errors",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "BootStageStatusEnum": "vms.api.telling_serializers.STAGE_STATUSES",
         "ConsentStateEnum": "consoles.models.ConsentRequest.State",
         "InvitationStateEnum": "tenants.models.Invitation.State",
         "TenantKindEnum": "tenants.models.Tenant.Kind",

@@ -30,6 +30,8 @@ _WORTH = re.compile(
     r"\[(?:WARNING|ERROR|CRITICAL)\]|Traceback \(most recent|Failed to start .*[Cc]loud"
     r"|^E: |/var/lib/cloud/instance/scripts/|cloud-init.*(?:[Ff]ailed|error)"
 )
+# The console's own stamp and the program's name: the same line without them is in the log.
+_PREFIX = re.compile(r"^\[\s*\d{1,9}\.\d{1,6}\] [\w.-]{1,32}\[\d{1,9}\]: ")
 _CRASH = re.compile(r"Kernel panic - not syncing|Give root password for maintenance|emergency mode")
 # ci-info's table of devices: | name | up | address | mask | scope | hardware address |
 _DEVICE = re.compile(r"ci-info: \|\s*(\S{1,15})\s*\|\s*(True|False)\s*\|\s*(\S{1,64})\s*\|")
@@ -54,7 +56,7 @@ def with_serial(
     devices: dict[str, bool] = {}
     worth: list[str] = []
     for raw in lines:
-        line = clean_line(raw, secrets)
+        line = _PREFIX.sub("", clean_line(raw, secrets))
         running, finished = _RUNNING.search(line), _FINISHED.search(line)
         device = _DEVICE.search(line)
         if running and running[1] in _STAGES:

@@ -160,7 +160,9 @@ def _seconds(stage: StageEvidence) -> float | None:
 
 
 def _status(known: Evidence, name: str, stage: StageEvidence, failed: bool) -> str:
-    if failed or stage.result == "FAIL":
+    # User-data is taken apart in this stage, and cloud-init goes on without what it can't read.
+    unread = name == "network" and "bad_yaml" in _failures(known)
+    if failed or unread or stage.result == "FAIL":
         return "failed"
     if stage.result == "WARN":
         return "warnings"

@@ -8,17 +8,19 @@ from tenants.api.fields import InputSerializer
 from vms.models import VirtualMachine
 from vms.services.sealed import SealedSecrets, sealed_read
 
+STAGE_STATUSES = ["waiting", "running", "ok", "warnings", "failed"]
 _HOLDS = ("password", "user_data")
 
 
 class BootStageSerializer(serializers.Serializer[Any]):
     name = serializers.ChoiceField(choices=["local", "network", "config", "final"])
-    status = serializers.ChoiceField(choices=["waiting", "running", "ok", "warnings", "failed"])
+    status = serializers.ChoiceField(choices=STAGE_STATUSES)
     started_at = serializers.FloatField(
         allow_null=True, help_text="Seconds since 1970-01-01 UTC, by the host's clock."
     )
     seconds = serializers.FloatField(allow_null=True)
-    errors = serializers.ListField(child=serializers.CharField())
+    # DRF gathers fields by name; its own attribute of that name is the instance's.
+    errors = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]
 
 
 class BootSerializer(serializers.Serializer[Any]):
@@ -27,7 +29,7 @@ class BootSerializer(serializers.Serializer[Any]):
     instance_id = serializers.CharField()
     verdict = serializers.ChoiceField(choices=["waiting", "running", "done", "degraded", "failed"])
     reason = serializers.CharField(allow_null=True, help_text="What went wrong, for programs.")
-    source = serializers.CharField(
+    source = serializers.CharField(  # type: ignore[assignment]  # as above
         help_text="Where the host knows it from: reports, result, serial, agent, phone_home."
     )
     datasource = serializers.CharField()

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -28,6 +28,11 @@ from metadata.control import NicStatus, Reported
 if TYPE_CHECKING:
     from metadata.documents import NicDocument
 
+_STAGES: tuple[tuple[Literal["network", "config", "final"], float], ...] = (
+    ("network", 1.0),
+    ("config", 0.8),
+    ("final", 2.2),
+)
 SIMULATED_BRIDGES = ("br0",)
 
 
@@ -97,7 +102,7 @@ class SimulatedPlumber:
         await asyncio.sleep(1 * self._pace)
         status = msgspec.structs.replace(status, served_at=time.time())
         self._on_state(status)
-        for stage, seconds in (("network", 1.0), ("config", 0.8), ("final", 2.2)):
+        for stage, seconds in _STAGES:
             self._say(document, BootEvent(stage=stage, kind="start", at=time.time()))
             await asyncio.sleep(seconds * self._pace)
             self._say(document, BootEvent(stage=stage, kind="finish", at=time.time()))

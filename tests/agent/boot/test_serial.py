@@ -47,12 +47,13 @@ def test_a_guest_that_finds_no_metadata_says_so_at_its_end():
 def test_warnings_errors_and_tracebacks_are_kept_and_chatter_is_not():
     known = read(
         "[ OK ] Started something\n"
-        "cloud-init[330]: 2026-11-28 20:00:09,123 - util.py[WARNING]: Failed loading yaml blob\n"
+        "[ 20.5] cloud-init[330]: 2026-11-28 20:00:09,123 - util.py[WARNING]: Failed loading yaml\n"
         "cloud-init[380]: /var/lib/cloud/instance/scripts/part-001: 3: nonsense: not found\n"
         "E: Unable to locate package nonsense\n"
         "Debian GNU/Linux 12 web-1 ttyS0\n"
     )
     assert len(known.lines) == 3
+    assert known.lines[0].startswith("2026-11-28 20:00:09,123 - util.py[WARNING]")
     assert boot_of(known).verdict == "waiting"
     assert boot_of(read(GOOD, known)).reason == "bad_yaml"
 

@@ -111,7 +111,9 @@ def test_errors_in_the_last_word_name_the_module(error):
     ],
 )
 def test_bad_yaml_is_told_from_the_log(line):
-    assert judged(told(BootFinal(datasource=OPENSTACK, lines=[line]))) == ("failed", "bad_yaml")
+    known = told(BootFinal(datasource=OPENSTACK, lines=[line]))
+    assert judged(known) == ("failed", "bad_yaml")
+    assert [stage.status for stage in boot_of(known).stages] == ["ok", "failed", "ok", "ok"]
 
 
 def test_what_explains_most_is_the_reason():
