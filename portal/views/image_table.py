@@ -51,7 +51,7 @@ class ImageTable(ChoosingTable):
             retired,
             record.os or "Disk image",
             record.default_username,
-            record.get_identity_display(),
+            self._identity(record),
         )
 
     def render_version(self, record: Image) -> SafeString:
@@ -94,17 +94,25 @@ class ImageTable(ChoosingTable):
     def render_created_at(self, record: Image) -> SafeString:
         return ago(record.created_at)
 
+    def _identity(self, record: Image) -> SafeString:
+        """Which metadata its guests look for, and the way to change it."""
+        words = format_html("{} metadata", record.get_identity_display())
+        if not self._may_change(record):
+            return words
+        address = reverse("image-identity", args=(record.id,))
+        return format_html('<a href="{}">{}</a>', address, words)
+
+    def _may_change(self, record: Image) -> bool:
+        return not record.retired_at and record.tenant_id in getattr(self, "manageable", ())
+
     def render_actions(self, record: Image) -> SafeString:
-        if record.retired_at or record.tenant_id not in getattr(self, "manageable", ()):
+        if not self._may_change(record):
             return SafeString("")
         return format_html(
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="New version of {}">'
             "New version…</a> "
-            '<a class="btn btn-plain btn-sm" href="{}" aria-label="Metadata of {}">Metadata…</a> '
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="Retire {}">Retire…</a>',
             reverse("image-version", args=(record.id,)),
-            record.name,
-            reverse("image-identity", args=(record.id,)),
             record.name,
             reverse("image-retire", args=(record.id,)),
             record.name,

@@ -196,7 +196,7 @@ class Farm:
         return portal
 
     def _wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(1200)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2400)
 
 
 @contextlib.contextmanager

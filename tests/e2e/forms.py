@@ -64,10 +64,10 @@ def boot(farm: Farm, case: Case, lan: Lan, *, number: int) -> Found:
     begun = time.monotonic()
     inside = farm.make(job)
     try:
-        farm.wait_until_done(job.vm_id, seconds=600)
+        farm.wait_until_done(job.vm_id, seconds=1500)
         found = Found(case, lan, round(time.monotonic() - begun, 1))
-        inside.wait(seconds=120)
-        inside.run("/usr/bin/cloud-init", "status", "--wait", timeout=240)
+        inside.wait(seconds=300)
+        inside.run("/usr/bin/cloud-init", "status", "--wait", timeout=600)
         found.facts = look(inside)
     except BaseException:
         last_words(inside, case)
