@@ -19,21 +19,32 @@ from agent.protocol import (
     GuestSpec,
     NetworkSpec,
     NicSpec,
+    StartVm,
+    StopVm,
+    TellVm,
     VmChanged,
     seal,
 )
 from tests.e2e.farm import Farm, Inside
 
 PASSWORD = "correct horse 42"
+OTHER_PASSWORD = "another horse 43"
 KEPT_SECRET = "a-word-that-nobody-shall-see"
 
 GOOD = f"#!/bin/sh\n# {KEPT_SECRET}\ntouch /var/lib/basalt-proof\n"
 BAD_YAML = f"#cloud-config\nruncmd: [echo {KEPT_SECRET}\npackages:\n- x: [\n"
 BAD_SCRIPT = f"#!/bin/sh\nset -ex\n: {KEPT_SECRET}\nno-such-program\n"
 BAD_PACKAGE = "#cloud-config\npackages: [no-such-package-at-all]\n"
-USER_DATA = {"good": GOOD, "yaml": BAD_YAML, "script": BAD_SCRIPT, "package": BAD_PACKAGE}
+USER_DATA = {
+    "good": GOOD,
+    "again": GOOD,
+    "yaml": BAD_YAML,
+    "script": BAD_SCRIPT,
+    "package": BAD_PACKAGE,
+}
 EXPECTED = {
     "good": ("done", None),
+    "again": ("done", None),
     "yaml": ("failed", "bad_yaml"),
     "script": ("failed", "script_failed"),
     "package": ("failed", "package_failed"),
@@ -43,7 +54,7 @@ EXPECTED = {
 @dataclass(frozen=True)
 class Case:
     suite: Literal["debian-12", "debian-13"]
-    kind: Literal["good", "yaml", "script", "package"]
+    kind: Literal["good", "again", "yaml", "script", "package"]
 
     def __str__(self) -> str:
         return f"{self.suite}-{self.kind}"
@@ -105,8 +116,13 @@ def boot(farm: Farm, case: Case, on: NetworkSpec, number: int) -> Told:
     job = job_for(farm, case, on, number)
     inside = farm.make(job)
     try:
-        farm.hear(BootReported, lambda one: _is_last_word(one, job.vm_id), seconds=900)
-        told = _told(farm, job, inside)
+        _wait_for_the_last_word(farm, job.vm_id, job.guest.instance_id)
+        if case.kind == "again":
+            before = _again(farm, job, inside)
+            told = _told(farm, job, inside)
+            told.outside |= {f"{name} before": value for name, value in before.items()}
+        else:
+            told = _told(farm, job, inside)
     finally:
         if os.environ.get("BASALT_KEEP_BOOTS"):
             _keep(farm, case, job)
@@ -114,8 +130,33 @@ def boot(farm: Farm, case: Case, on: NetworkSpec, number: int) -> Told:
     return told
 
 
-def _is_last_word(one: BootReported, vm_id: str) -> bool:
-    return one.vm_id == vm_id and "result" in one.boot.source
+def _wait_for_the_last_word(farm: Farm, vm_id: str, instance_id: str) -> None:
+    farm.hear(
+        BootReported,
+        lambda one: (
+            one.vm_id == vm_id
+            and one.boot.instance_id == instance_id
+            and "result" in one.boot.source
+        ),
+        seconds=900,
+    )
+
+
+def _again(farm: Farm, job: CreateVm, inside: Inside) -> dict[str, str]:
+    """Another password by another first boot. What was seen before its start."""
+    inside.wait(seconds=60)
+    secrets = msgspec.msgpack.encode({"password": OTHER_PASSWORD})
+    guest = msgspec.structs.replace(
+        job.guest,
+        instance_id=str(uuid.uuid4()),
+        sealed_secrets=seal(farm.seal_public, secrets, purpose=f"vm:{job.vm_id}"),
+    )
+    assert farm.do(TellVm(vm_id=job.vm_id, guest=guest)).error is None
+    before = _look(inside)
+    assert farm.do(StopVm(vm_id=job.vm_id)).error is None
+    assert farm.do(StartVm(vm_id=job.vm_id)).error is None
+    _wait_for_the_last_word(farm, job.vm_id, guest.instance_id)
+    return before
 
 
 def _told(farm: Farm, job: CreateVm, inside: Inside) -> Told:
@@ -131,15 +172,21 @@ def _told(farm: Farm, job: CreateVm, inside: Inside) -> Told:
         if isinstance(one, VmChanged) and one.vm_id == job.vm_id and one.vm is not None
     ]
     inside.wait(seconds=60)
+    return Told(news, news[-1].boot, reports[-1], _look(inside))
+
+
+def _look(inside: Inside) -> dict[str, str]:
     ask = "curl -s -m 10 -o /dev/null -w '%{http_code}' 'http://%s/openstack/latest/user_data'"
     link = inside.shell("ls /sys/class/net | grep -v lo | head -1")
-    outside = {
+    return {
         "4": inside.shell(ask.replace("%s", "169.254.169.254"), user="nobody"),
         "6": inside.shell(ask.replace("%s", f"[fe80::a9fe:a9fe%25{link}]"), user="nobody"),
         "proof": inside.shell("ls /var/lib/basalt-proof"),
         "shadow": inside.run("/usr/bin/getent", "shadow", "tester"),
+        "host key": inside.shell("cat /etc/ssh/ssh_host_ed25519_key.pub"),
+        "instance": inside.shell("cat /var/lib/cloud/data/instance-id"),
+        "uuid": inside.shell("cat /sys/class/dmi/id/product_uuid").lower(),
     }
-    return Told(news, news[-1].boot, reports[-1], outside)
 
 
 def _keep(farm: Farm, case: Case, job: CreateVm) -> None:
