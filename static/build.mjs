@@ -22,6 +22,7 @@ const steps = [
       main: "static/src/js/main.js",
       console: "static/src/js/console.js",
       charts: "static/src/js/charts.js",
+      setup: "static/src/js/setup.js",
     },
   },
   // Runs before the first paint, so it can't be a module: modules wait.

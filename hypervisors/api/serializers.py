@@ -1,5 +1,6 @@
 """Hosts, networks and jobs in the API."""
 
+import base64
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -23,6 +24,9 @@ class HypervisorSerializer(serializers.ModelSerializer[Hypervisor]):
     usage = serializers.DictField(
         read_only=True, help_text="How busy the host is, as its agent last said."
     )
+    seal_public = serializers.SerializerMethodField(
+        help_text="The host's X25519 key in base64: what is sealed to it, only the host can read."
+    )
 
     class Meta:
         model = Hypervisor
@@ -41,9 +45,13 @@ class HypervisorSerializer(serializers.ModelSerializer[Hypervisor]):
             "usage",
             "observed_at",
             "foreign_vms",
+            "seal_public",
             "created_at",
         ]
         read_only_fields = fields
+
+    def get_seal_public(self, host: Hypervisor) -> str:
+        return base64.b64encode(bytes(host.seal_public)).decode()
 
 
 class UsageQuerySerializer(InputSerializer):

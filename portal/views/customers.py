@@ -11,6 +11,7 @@ from django.urls import reverse
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
 from portal.views.filters import CustomerFilters
+from portal.views.forms.custom_fields import VendorDataForm, custom_fields_form
 from portal.views.forms.places import (
     CustomerForm,
     CustomerMoveForm,
@@ -115,6 +116,8 @@ class CustomerPage(PageView):
                 "rename": CustomerRenameForm(initial={"name": tenant.name}),
                 "remove": CustomerRemoveForm(customer=tenant),
                 "move": CustomerMoveForm(user=self.user, tenant=tenant),
+                "custom_fields": custom_fields_form(tenant),
+                "vendor_data": VendorDataForm(initial={"vendor_data": tenant.vendor_data}),
                 "open_dialog": "",
                 **context,
             },

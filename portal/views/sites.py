@@ -13,6 +13,7 @@ from hypervisors.models import Hypervisor, JoinToken
 from hypervisors.services.join_tokens import join_command, join_token_create, join_token_revoke
 from portal.views.base import PageView, tell_form
 from portal.views.filters import SiteFilters
+from portal.views.forms.custom_fields import custom_fields_form
 from portal.views.forms.places import (
     JoinTokenForm,
     SiteChangeForm,
@@ -122,6 +123,7 @@ class SitePage(PageView):
                     }
                 ),
                 "remove": SiteRemoveForm(site=site),
+                "custom_fields": custom_fields_form(site),
                 "open_dialog": "",
                 **context,
             },

@@ -1,7 +1,7 @@
 """Asking for a new VM."""
 
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from hypervisors.models import Job
@@ -16,6 +16,7 @@ from portal.views.forms.vm_create import (
 from tenants.errors import RuleError
 from vms.models import VirtualMachine
 from vms.services.creation import vm_create
+from vms.services.preview import vm_preview
 
 # What the services call a field, and what the form does.
 _FIELDS = {
@@ -24,6 +25,10 @@ _FIELDS = {
     "nics": "network",
     "hypervisor": "place",
     "site": "place",
+    "data_mounts": "disk_gib",
+    "sealed_secrets": "sealed",
+    "sealed_holds": "sealed",
+    "id": "sealed",
 }
 
 
@@ -95,6 +100,38 @@ class VmCreateView(PageView):
             .first()
         )
         return f"host:{last}" if last else None
+
+
+class VmPreviewView(PageView):
+    """What the guest would be told. Asked by the form of VmCreateView, with its fields but for
+    the secrets; changes nothing."""
+
+    permission = "vm.create"
+    template_name = "components/vm_preview.html"
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        places = Places(self.user)
+        place = places.get(request.POST.get("place"))
+        if place is None:
+            raise Http404
+        form = VmCreateForm(request.POST, places=places, place=place)
+        if not form.is_valid():
+            return self._told(form, "Some fields above need another look first.")
+        try:
+            with transaction.atomic():
+                host, wish = form.request()
+            preview = vm_preview(actor=self.actor, hypervisor=host, request=wish)
+        except RuleError as refusal:
+            return self._told(form, refusal.message)
+        return self.page({"preview": preview})
+
+    def _told(self, form: VmCreateForm, message: str) -> HttpResponse:
+        errors = [
+            (form.fields[name].label, " ".join(map(str, messages)))
+            for name, messages in form.errors.items()
+            if name in form.fields
+        ]
+        return self.page({"message": message, "errors": errors})
 
 
 def _uuids(text: str) -> list[str]:

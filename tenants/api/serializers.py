@@ -9,14 +9,31 @@ from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer
 from tenants.models import Site, Tenant
 
 
+def custom_fields_shown() -> serializers.DictField:
+    return serializers.DictField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Of one's own: scripts of VMs may use them as variables.",
+    )
+
+
+def custom_fields_wished() -> serializers.DictField:
+    return serializers.DictField(
+        child=serializers.CharField(max_length=500, allow_blank=True),
+        required=False,
+        help_text="All of them: what is not named goes.",
+    )
+
+
 class TenantSerializer(serializers.ModelSerializer[Tenant]):
     parent = serializers.UUIDField(  # type: ignore[assignment]
         source="parent_id", allow_null=True, read_only=True
     )
+    custom_fields = custom_fields_shown()
 
     class Meta:
         model = Tenant
-        fields = ["id", "kind", "name", "slug", "parent", "created_at"]
+        fields = ["id", "kind", "name", "slug", "parent", "custom_fields", "created_at"]
         read_only_fields = fields
 
 
@@ -37,10 +54,20 @@ class TenantCreateSerializer(InputSerializer):
 
 class SiteSerializer(serializers.ModelSerializer[Site]):
     tenant = ReferenceSerializer(read_only=True)
+    custom_fields = custom_fields_shown()
 
     class Meta:
         model = Site
-        fields = ["id", "tenant", "name", "slug", "address", "time_zone", "created_at"]
+        fields = [
+            "id",
+            "tenant",
+            "name",
+            "slug",
+            "address",
+            "time_zone",
+            "custom_fields",
+            "created_at",
+        ]
         read_only_fields = fields
 
 
@@ -55,10 +82,11 @@ class TenantChangeSerializer(InputSerializer):
         required=False,
         help_text="Moves a customer into this group of its MSP, or out of one to the MSP.",
     )
+    custom_fields = custom_fields_wished()
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         if not data:
-            raise serializers.ValidationError("Give a “name”, a “parent” or both.")
+            raise serializers.ValidationError("Give a “name”, a “parent” or “custom_fields”.")
         return data
 
 
@@ -93,3 +121,4 @@ class SiteChangeSerializer(InputSerializer):
         validators=[known_time_zone],
         help_text="A name of the IANA time zone database.",
     )
+    custom_fields = custom_fields_wished()

@@ -17,6 +17,7 @@ from tenants.api.serializers import (
     TenantSerializer,
 )
 from tenants.models import Site, Tenant
+from tenants.services.custom_fields import custom_fields_set
 from tenants.services.tenant_removal import tenant_remove
 from tenants.services.tenants import (
     site_change,
@@ -66,6 +67,10 @@ class TenantTreeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Tenant
                 tenant = tenant_move(actor=self.actor, tenant=tenant, parent=data["parent"])
             if "name" in data:
                 tenant = tenant_rename(actor=self.actor, tenant=tenant, name=data["name"])
+            if "custom_fields" in data:
+                tenant = custom_fields_set(
+                    actor=self.actor, owner=tenant, fields=data["custom_fields"]
+                )
         return Response(TenantSerializer(tenant).data)
 
     @extend_schema(responses={204: None})
@@ -106,7 +111,12 @@ class SiteViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Site]):
         """Change a site. Its slug, and so the address of its page, stays."""
         site = self.get_object()
         data = self.checked(SiteChangeSerializer)
-        return Response(SiteSerializer(site_change(actor=self.actor, site=site, **data)).data)
+        with transaction.atomic():
+            if "custom_fields" in data:
+                fields = data.pop("custom_fields")
+                site = custom_fields_set(actor=self.actor, owner=site, fields=fields)
+            site = site_change(actor=self.actor, site=site, **data)
+        return Response(SiteSerializer(site).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:

@@ -21,8 +21,9 @@ _TAKEN = frozenset({"name", "slug", "address", "time_zone"})
 Owner = TypeVar("Owner", Tenant, Site)
 
 
-def custom_fields_read(text: str) -> dict[str, str]:
-    """Fields as a person types them, one a line: `name = value`. Raises InvalidInputError."""
+def custom_fields_read(text: str, *, field: str = _FIELD) -> dict[str, str]:
+    """Fields as a person types them, one a line: `name = value`. `field` is the one of the form
+    that a refusal is about. Raises InvalidInputError."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         if not line.strip():
@@ -30,11 +31,11 @@ def custom_fields_read(text: str) -> dict[str, str]:
         name, mark, value = (part.strip() for part in line.partition("="))
         if not mark:
             raise InvalidInputError(
-                f"“{line.strip()[:60]}” has no “=”. Write one field a line: vpn_gateway = 10.9.8.1",
-                field=_FIELD,
+                f"“{line.strip()[:60]}” has no “=”. Write one a line: vpn_gateway = 10.9.8.1",
+                field=field,
             )
         if name in fields:
-            raise InvalidInputError(f"“{name}” is there twice. Keep one of them.", field=_FIELD)
+            raise InvalidInputError(f"“{name}” is there twice. Keep one of them.", field=field)
         fields[name] = value
     return fields
 

@@ -52,6 +52,7 @@ NO_EVENT = {
     "view-rename": "as view-save",
     "view-default": "as view-save",
     "view-delete": "as view-save",
+    "vm-preview": "what it checks is taken back: tests/pages/test_vm_preview.py looks at it",
     "see-as-stop": "ends what see-as began: tests/pages/test_see_as.py looks at its event",
     "POST vms/{pk}/screen/": "asks for a picture, and changes nothing",
 }
@@ -197,6 +198,15 @@ PAGES: dict[str, Any] = {
     "consent-rule": lambda s: ("/approvals/rules/", {"vm": s.fleet.vm.id, "wanted": "yes"}),
     "person-leave": lambda s: (f"/people/{s.fleet.owner.id}/leave/", {}),
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
+    "customer-fields": lambda s: (
+        f"/c/{s.fleet.customer.slug}/fields/",
+        {"fields-custom_fields": "rack = 7"},
+    ),
+    "site-fields": lambda s: (f"{s.fleet.site_page}fields/", {"fields-custom_fields": "rack = 7"}),
+    "vendor-data": lambda s: (
+        f"/c/{s.msp.slug}/vendor-data/",
+        {"vendor-vendor_data": SCRIPT},
+    ),
     "customer-rename": lambda s: (f"/c/{s.fleet.customer.slug}/rename/", {"rename-name": "Other"}),
     "customer-remove": lambda s: (
         f"/c/{s.leaving.slug}/remove/",

@@ -42,7 +42,7 @@ def vm_page(stack, browser, key):
     page.get_by_test_id("vm-password").fill(PASSWORD)
     page.get_by_test_id("vm-ssh-keys").fill(key[1])
     if not page.get_by_test_id("vm-user-data").is_visible():
-        page.get_by_test_id("vm-advanced").click()
+        page.get_by_test_id("vm-script").click()
     page.get_by_test_id("vm-user-data").fill("#!/bin/sh\ntouch /var/lib/made-by-hand\n")
     page.get_by_test_id("vm-submit").click()
     yield page

@@ -184,7 +184,7 @@ def test_trying_again_fills_in_all_but_the_secrets(as_customer, fleet):
     assert form["name"].value() == "web-9"
     assert form["memory_gib"].value() == "1.5"
     assert form["disk_gib"].value() == 11
-    assert form.data_disks == ["22"]
+    assert form.data_rows == [("22", "")]
     assert form["firmware"].value() == "uefi"
     assert not form["password"].value()
 

@@ -10,10 +10,12 @@ from hypervisors.models import Hypervisor, Network
 from hypervisors.services.jobs import host_must_be_online
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer, rows_named
 from tenants.models import Site
+from vms.api.setup_serializers import SetupSerializer
 from vms.api.telling_serializers import BootSerializer
 from vms.models import Disk, Image, Nic, VirtualMachine
 from vms.services.capacity import site_choose_host
 from vms.services.creation import NicRequest, VmRequest
+from vms.services.sealed import SealedSecrets, sealed_read
 
 _NO_SUCH_NETWORK = "There is no such network, or you may not see it."
 
@@ -64,6 +66,9 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
         source="observed_power", read_only=True, help_text="What the host last saw."
     )
     ssh_keys = serializers.ListField(child=serializers.CharField(), read_only=True)
+    user_data = serializers.CharField(
+        read_only=True, help_text="What is not secret of it, with its variables as written."
+    )
     tags = serializers.DictField(child=serializers.CharField(), read_only=True)
     boot = serializers.SerializerMethodField(help_text="Null: nothing was heard of it yet.")
     disks = DiskSerializer(many=True, read_only=True)
@@ -97,6 +102,7 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
             "ssh_keys",
             "has_password",
             "has_user_data",
+            "user_data",
             "tags",
             "disks",
             "nics",
@@ -173,6 +179,30 @@ class VmCreateSerializer(InputSerializer):
         trim_whitespace=False,
         help_text="A script, cloud-config or what else cloud-init takes; at most 64 KiB.",
     )
+    id = serializers.UUIDField(
+        required=False, help_text="With `sealed_secrets`: the VM's id, a random UUID (version 4)."
+    )
+    sealed_secrets = serializers.CharField(
+        required=False,
+        write_only=True,
+        max_length=360_000,
+        help_text="In place of `password` and a secret `user_data`: what you sealed to the host's "
+        "`seal_public` with the purpose `vm:<id>`, in base64. See the API's guide.",
+    )
+    sealed_holds = serializers.MultipleChoiceField(
+        choices=["password", "user_data"], required=False, help_text="What is in it."
+    )
+    secret_user_data = serializers.BooleanField(
+        default=True,
+        help_text="Seal `user_data` to the host: nobody can read it again, and the guest only "
+        "until its first boot is done.",
+    )
+    setup = SetupSerializer(required=False)
+    tags = serializers.DictField(
+        child=serializers.CharField(max_length=256, allow_blank=True),
+        default=dict,
+        help_text="The guest is told them as metadata.",
+    )
     firmware = serializers.ChoiceField(choices=["bios", "uefi"], default="bios")
     autostart = serializers.BooleanField(
         default=True, help_text="Start again after the host lost power."
@@ -185,6 +215,8 @@ class VmCreateSerializer(InputSerializer):
             )
         disks_gib = [disk["size_gib"] for disk in attrs.pop("disks", [{"size_gib": 10}])]
         nics = attrs.pop("nics", None)
+        attrs |= attrs.pop("setup", {})
+        attrs["sealed"] = _sealed(attrs)
         hypervisor = attrs.pop("hypervisor", None)
         site = attrs.pop("site", None)
         if hypervisor is None:
@@ -223,6 +255,25 @@ class VmCreateSerializer(InputSerializer):
 
     def _visible_networks(self) -> Any:
         return Network.objects.allowed(self.context["request"].user, "network.view")
+
+
+def _sealed(attrs: dict[str, Any]) -> SealedSecrets | None:
+    vm_id, box = attrs.pop("id", None), attrs.pop("sealed_secrets", None)
+    holds = attrs.pop("sealed_holds", set())
+    if box is None:
+        if vm_id is not None or holds:
+            raise serializers.ValidationError(
+                {"sealed_secrets": ["“id” and “sealed_holds” are only for what you sealed."]}
+            )
+        return None
+    if vm_id is None:
+        raise serializers.ValidationError({"id": ["Give the id that you sealed the secrets with."]})
+    return sealed_read(
+        vm_id=vm_id,
+        box=box,
+        has_password="password" in holds,
+        has_user_data="user_data" in holds,
+    )
 
 
 def _is_id(nic: dict[str, Any]) -> bool:

@@ -3,14 +3,12 @@
 import re
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import msgspec
 from django.db import IntegrityError, transaction
 
-from agent.protocol import SealError, seal
 from hypervisors.models import Hypervisor, Job, Network
 from hypervisors.services.jobs import host_must_be_online, job_create
 from hypervisors.services.networks import address_allocate
@@ -24,7 +22,11 @@ from tenants.ssh_keys import ssh_keys_check
 from vms.models import Disk, Image, ImageVersion, Nic, VirtualMachine
 from vms.services.capacity import GIB, host_capacity, must_fit
 from vms.services.credentials import password_check, username_check
+from vms.services.sealed import SealedSecrets, secrets_seal, vm_id_check
+from vms.services.setup import Setup, setup_check, setup_cloud_config, setup_joined
+from vms.services.tags import tags_check
 from vms.services.user_data import user_data_check
+from vms.services.variables import filled_in, guest_variables
 
 MAX_VCPUS = 512
 MIN_MEMORY_MIB = 64
@@ -32,6 +34,8 @@ MAX_MEMORY_MIB = 16_777_216
 MAX_DISKS = 24
 MAX_DISK_GIB = 65_536
 MAX_NICS = 8
+# Since this version of the protocol hosts take user-data in clear and sealed parts.
+_TOLD_IN_PARTS = 3
 # RFC 1123: the name is the guest's host name too.
 _NAME = re.compile(r"\A[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
@@ -59,8 +63,20 @@ class VmRequest:
     password: str | None = field(default=None, repr=False)
     ssh_keys: Sequence[str] = ()
     user_data: str | None = field(default=None, repr=False)
+    secret_user_data: bool = True
+    """Whether `user_data` is sealed to the host. What is not can be read in the portal, and in
+    the guest after its first boot."""
+    sealed: SealedSecrets | None = None
+    """In place of `password` and of a secret `user_data`."""
+    setup: Setup = field(default_factory=Setup)
+    """The usual wishes, which nobody must write YAML for. They are not secret."""
+    tags: Mapping[str, str] = field(default_factory=dict)
     firmware: Literal["bios", "uefi"] = "bios"
     autostart: bool = True
+
+    @property
+    def has_password(self) -> bool:
+        return self.sealed.has_password if self.sealed else self.password is not None
 
 
 @transaction.atomic
@@ -95,6 +111,7 @@ def vm_create(
             mac=_new_mac(),
             address=_address(nic),
         )
+    _tell(vm, hypervisor, request)
     visible = _visible(vm, request)
     job = job_create(
         actor=actor,
@@ -184,8 +201,16 @@ def _checked(request: VmRequest, hypervisor: Hypervisor) -> VmRequest:
         password=password_check(request.password),
         ssh_keys=ssh_keys_check(list(request.ssh_keys)),
         user_data=user_data_check(request.user_data or "") or None,
+        tags=tags_check(request.tags),
     )
-    if clean.password is None and not clean.ssh_keys:
+    clean = replace(clean, setup=setup_check(request.setup, username=clean.username))
+    if clean.sealed is not None:
+        if clean.password is not None or (clean.user_data is not None and clean.secret_user_data):
+            raise InvalidInputError(
+                "Give secrets either sealed or in clear, not both.", field="sealed_secrets"
+            )
+        vm_id_check(clean.sealed.vm_id)
+    if not clean.has_password and not clean.ssh_keys:
         raise InvalidInputError(
             "Give a password or an SSH key (or both): without them nobody could get in.",
             field="password",
@@ -213,11 +238,10 @@ def _image_version(request: VmRequest, tenant: Tenant) -> ImageVersion:
 def _insert(
     actor: Actor, hypervisor: Hypervisor, request: VmRequest, version: ImageVersion
 ) -> VirtualMachine:
-    vm_id = uuid.uuid4()
     try:
         with transaction.atomic():
             return VirtualMachine.objects.create(
-                id=vm_id,
+                id=request.sealed.vm_id if request.sealed else uuid.uuid4(),
                 tenant=hypervisor.tenant,
                 hypervisor=hypervisor,
                 name=request.name,
@@ -229,27 +253,44 @@ def _insert(
                 image_version=version,
                 username=request.username,
                 ssh_keys=list(request.ssh_keys),
-                sealed_secrets=_sealed(vm_id, hypervisor, request),
-                has_password=request.password is not None,
-                has_user_data=request.user_data is not None,
+                tags=dict(request.tags),
+                has_password=request.has_password,
                 created_by=actor.user,
             )
     except IntegrityError as error:
         raise name_taken(request.name, hypervisor.tenant) from error
 
 
-def _sealed(vm_id: uuid.UUID, hypervisor: Hypervisor, request: VmRequest) -> bytes | None:
-    if request.password is None and request.user_data is None:
-        return None
-    plain = msgspec.msgpack.encode({"password": request.password, "user_data": request.user_data})
-    try:
-        return seal(bytes(hypervisor.seal_public), plain, purpose=f"vm:{vm_id}")
-    except SealError as error:
-        raise InvalidInputError(
-            f"The key of {hypervisor.name} can't be used to keep secrets. Remove the host and "
-            "let it join again.",
-            field="hypervisor",
-        ) from error
+def _tell(vm: VirtualMachine, hypervisor: Hypervisor, request: VmRequest) -> None:
+    """Write down what the guest is to be told, checked as it will read it. Needs the NICs: their
+    addresses are variables. Raises InvalidInputError."""
+    text = request.user_data or ""
+    secret, own = (text, "") if request.secret_user_data else ("", text)
+    told = setup_joined(setup_cloud_config(request.setup), own)
+    variables = guest_variables(vm)
+    for part in (told, secret):
+        user_data_check(filled_in(part, variables))
+    vm.has_user_data = bool(told or secret)
+    if request.sealed and request.sealed.has_user_data:
+        vm.has_user_data = True
+    if hypervisor.protocol < _TOLD_IN_PARTS and told:
+        # Such a host knows one sealed user-data, and fills nothing in.
+        if request.sealed:
+            raise InvalidInputError(
+                f"The agent of {hypervisor.name} is too old for a first boot in parts. Update it, "
+                "or put everything into the script.",
+                field="hypervisor",
+            )
+        secret, told = filled_in(setup_joined(told, secret), variables), ""
+    vm.user_data = told
+    vm.sealed_secrets = (
+        request.sealed.box
+        if request.sealed
+        else secrets_seal(
+            hypervisor=hypervisor, vm_id=vm.id, password=request.password, user_data=secret
+        )
+    )
+    vm.save(update_fields=["user_data", "sealed_secrets", "has_user_data"])
 
 
 def _nics(request: VmRequest, hypervisor: Hypervisor) -> Sequence[NicRequest]:
@@ -312,6 +353,7 @@ def _visible(vm: VirtualMachine, request: VmRequest) -> dict[str, object]:
         "has_password": vm.has_password,
         "ssh_keys": len(vm.ssh_keys),
         "has_user_data": vm.has_user_data,
+        "tags": vm.tags,
         "firmware": vm.firmware,
         "autostart": vm.autostart,
     }

@@ -128,7 +128,7 @@ def _check_include(text: str) -> None:
 
 
 def _check_mime(text: str) -> None:
-    message = email.message_from_string(text, policy=email.policy.default)
+    message = email.message_from_bytes(text.encode(), policy=email.policy.default)
     if not message.is_multipart() or message.defects:
         raise _refusal(
             "The MIME user-data is not a complete multipart message: check its boundary, and "

@@ -12,6 +12,8 @@ from tenants.scope import system_scope
 from vms.models import VirtualMachine
 
 _OF_ADDRESSES = frozenset({"ip", "ip6", "gateway", "gateway6"})
+GUEST_WORDS = ("name", "hostname", "username", "image.name", *sorted(_OF_ADDRESSES))
+"""The variables of the VM itself. Not every VM has those of addresses."""
 
 
 def guest_variables(vm: VirtualMachine) -> dict[str, str]:

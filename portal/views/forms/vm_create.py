@@ -8,14 +8,16 @@ from functools import cached_property
 from typing import Any
 
 from django import forms
-from django.http import QueryDict
 
 from hypervisors.models import Hypervisor, Job, Network
+from portal.views.forms.vm_secrets import SealedFields, seal_keys
+from portal.views.forms.vm_setup import SetupFields
 from portal.views.names import vm_name_suggest
 from tenants.models import Site, Tenant, User
 from vms.models import Image, ImageVersion, VirtualMachine
 from vms.services.capacity import GIB, HostCapacity, host_capacity, site_choose_host
 from vms.services.creation import MAX_DISKS, NicRequest, VmRequest
+from vms.services.variables import GUEST_WORDS, place_variables
 
 CUSTOM = "custom"
 
@@ -44,8 +46,9 @@ SIZES = (
 class Place:
     """Where a VM shall run: one host, or the host of a site with the most memory free."""
 
-    def __init__(self, site: Site, host: Hypervisor | None) -> None:
-        self.site, self.host = site, host
+    def __init__(self, site: Site, host: Hypervisor | None, hosts: list[Hypervisor]) -> None:
+        """`hosts`: those that the VM may come to be on."""
+        self.site, self.host, self.hosts = site, host, hosts
 
     @property
     def value(self) -> str:
@@ -77,6 +80,16 @@ class Place:
                 image.min_disk_gib, -(-(version.virtual_size or 0) // GIB)
             )
         return [image for image_id, image in images.items() if image_id in newest]
+
+    @property
+    def seal_keys(self) -> str:
+        """What the browser seals to: the keys of all hosts that the VM may come to be on."""
+        return seal_keys(self.hosts)
+
+    @property
+    def variables(self) -> str:
+        """Names that scripts may use, for the browser to check."""
+        return " ".join([*place_variables(self.hosts[0]), *GUEST_WORDS])
 
     @cached_property
     def capacity(self) -> HostCapacity | None:
@@ -119,11 +132,11 @@ class Places:
             site = hosts[0].site
             group = []
             for host in hosts:
-                place = Place(site, host)
+                place = Place(site, host, [host])
                 self._by_value[place.value] = place
                 group.append((place.value, host.name + ("" if host.online else " (offline)")))
             if len(hosts) > 1:
-                place = Place(site, None)
+                place = Place(site, None, hosts)
                 self._by_value[place.value] = place
                 group.append((place.value, "The host with the most memory free"))
             self.choices.append((f"{site.tenant.name} · {site.name}", group))
@@ -142,7 +155,7 @@ class Places:
         return self.get(f"host:{host.id}") if host else None
 
 
-class VmCreateForm(forms.Form):
+class VmCreateForm(SetupFields, SealedFields):
     """`place` decides which images and networks there are to choose from."""
 
     use_required_attribute = False
@@ -188,22 +201,6 @@ class VmCreateForm(forms.Form):
         help_text="For the console and sudo. It is sealed for the host, and never shown again.",
         widget=forms.PasswordInput(render_value=True, attrs={"autocomplete": "new-password"}),
     )
-    user_data = forms.CharField(
-        label="Script or cloud-config",
-        required=False,
-        strip=False,
-        max_length=65_536,
-        help_text="Starts with #!/bin/sh for a script, or #cloud-config for YAML. "
-        "Runs once, at the first boot. Sealed for the host.",
-        widget=forms.Textarea(
-            attrs={
-                "rows": 8,
-                "class": "mono",
-                "spellcheck": "false",
-                "placeholder": "#!/bin/sh\napt-get update && apt-get install -y nginx",
-            }
-        ),
-    )
     firmware = forms.ChoiceField(
         label="Firmware",
         choices=[("bios", "BIOS"), ("uefi", "UEFI")],
@@ -238,18 +235,11 @@ class VmCreateForm(forms.Form):
         return self.chosen.sizes(self.chosen_image)
 
     @property
-    def data_disks(self) -> list[str]:
-        """What was typed for data disks, as it was typed."""
-        if isinstance(self.data, QueryDict):
-            return self.data.getlist("data_disk")
-        return list(self.initial.get("data_disks", []))
-
-    @property
     def advanced_open(self) -> bool:
         """Whether the folded part has something in it that should be seen."""
-        names = ("user_data", "firmware", "autostart")
-        filled = bool(self["user_data"].value()) or self["firmware"].value() == "uefi"
-        return filled or bool(self.data_disks) or any(self.errors.get(name) for name in names)
+        names = ("firmware", "autostart")
+        filled = self["firmware"].value() == "uefi"
+        return filled or bool(self.data_rows) or any(self.errors.get(name) for name in names)
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
@@ -268,7 +258,7 @@ class VmCreateForm(forms.Form):
         return values
 
     def _clean_data_disks(self) -> list[int]:
-        sizes = [text.strip() for text in self.data_disks if text.strip()]
+        sizes = [size.strip() for size, _ in self.data_rows if size.strip()]
         if len(sizes) >= MAX_DISKS:
             self.add_error("disk_gib", f"A VM has at most {MAX_DISKS} disks.")
             return []
@@ -303,6 +293,10 @@ class VmCreateForm(forms.Form):
             password=values["password"] or None,
             ssh_keys=[key.strip() for key in values["ssh_keys"].splitlines() if key.strip()],
             user_data=values["user_data"] or None,
+            secret_user_data=not values["readable"],
+            sealed=self.sealed_for(host),
+            setup=self.setup(),
+            tags=values["tags"],
             firmware=values["firmware"],
             autostart=values["autostart"],
         )
@@ -335,6 +329,7 @@ def defaults_for(user: User, place: Place, asked: Mapping[str, str]) -> dict[str
         "ssh_keys": "\n".join(user.ssh_keys or (last.ssh_keys if last else [])),
         "firmware": "bios",
         "autostart": True,
+        "time_zone": place.site.time_zone if place.site.time_zone != "UTC" else "",
     }
     known = {"name", "size", "vcpus", "memory_gib", "disk_gib", "network", "address"}
     values |= {name: asked[name] for name in known if asked.get(name)}
