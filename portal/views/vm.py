@@ -1,5 +1,6 @@
 """A VM's page, and all that can be done to the VM there."""
 
+import base64
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -65,6 +66,7 @@ class VmPage(PageView):
                 "tell": TellForm(vm=vm),
                 "password": PasswordForm(vm=vm),
                 "first_boot": FirstBootForm(vm=vm),
+                "seal_key": base64.b64encode(bytes(vm.hypervisor.seal_public)).decode(),
                 "boot": boot_words(vm),
                 "open_dialog": "",
                 **context,
@@ -163,9 +165,8 @@ class VmPasswordView(VmPage):
         vm = self.vm(customer, name)
         form = PasswordForm(request.POST, vm=vm)
         if form.is_valid():
-            password = form.cleaned_data["password"]
             try:
-                vm_first_boot(actor=self.actor, vm=vm, password=password, reset=True)
+                vm_first_boot(actor=self.actor, vm=vm, reset=True, **form.secrets())
             except RuleError as refusal:
                 tell_form(form, refusal)
             else:
@@ -183,12 +184,7 @@ class VmFirstBootView(VmPage):
         form = FirstBootForm(request.POST, vm=vm)
         if form.is_valid():
             try:
-                vm_first_boot(
-                    actor=self.actor,
-                    vm=vm,
-                    password=form.cleaned_data["password"] or None,
-                    user_data=form.cleaned_data["user_data"] or None,
-                )
+                vm_first_boot(actor=self.actor, vm=vm, **form.secrets())
             except RuleError as refusal:
                 tell_form(form, refusal)
             else:

@@ -2,15 +2,18 @@
 
 import os
 
+import msgspec
 import pytest
 from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from agent.protocol import Boot, BootStage
+from agent.protocol import Boot, BootStage, open_sealed
+from hypervisors.models import Job
 from hypervisors.services.observers import guest_observers
 from tests.browser.conftest import elsewhere
 from tests.browser.test_pages import violations
+from vms.models import VirtualMachine
 
 LOG = [
     "20:00:09,123 - util.py[WARNING]: Failed loading yaml blob. Invalid format at line 2",
@@ -91,6 +94,25 @@ def test_dialogs_say_what_will_happen(new_context, fleet, technician, item, dial
     keep(page, f"{dialog}-{width}")
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_new_password_is_sealed_before_it_leaves_the_browser(page, fleet):
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    page.goto(fleet.vm_page)
+    page.get_by_test_id("vm-more").click()
+    page.get_by_test_id("vm-password").click()
+    page.get_by_test_id("password-new").fill("short")
+    page.get_by_test_id("password-confirm").fill(fleet.vm.name)
+    page.get_by_test_id("password-submit").click()
+    assert not Job.objects.exists()
+    page.get_by_test_id("password-new").fill("another one 43")
+    page.get_by_test_id("password-submit").click()
+    expect(page.get_by_test_id("job-progress")).to_contain_text("Reset password")
+    assert not any("another" in body for body in sent)
+    vm = VirtualMachine.objects.get()
+    plain = open_sealed(fleet.host.seal_private, bytes(vm.sealed_secrets), purpose=f"vm:{vm.id}")
+    assert msgspec.msgpack.decode(plain) == {"password": "another one 43", "user_data": None}
 
 
 def keep(page, name: str) -> None:

@@ -22,12 +22,11 @@ from vms.services.credentials import password_check
 from vms.services.power import vm_hold, vm_must_be_there
 from vms.services.sealed import SealedSecrets, secrets_seal
 from vms.services.specs import guest_spec
+from vms.services.tags import tags_check
 from vms.services.user_data import user_data_check
 from vms.services.variables import guest_variables, variables_check
 
 SINCE_PROTOCOL = 3
-MOST_TAGS = 64
-_TAG_NAME, _TAG_VALUE = 63, 1024
 
 
 class HostTooOldError(RuleError):
@@ -114,22 +113,6 @@ def vm_first_boot(
     job.save(update_fields=["arguments"])
     _audit(actor, vm, kind, before=before, after=asked)
     return job
-
-
-def tags_check(tags: dict[str, str]) -> dict[str, str]:
-    """The tags, stripped. Raises InvalidInputError."""
-    clean = {name.strip(): value.strip() for name, value in tags.items()}
-    if len(clean) > MOST_TAGS:
-        raise InvalidInputError(f"A VM has at most {MOST_TAGS} tags.", field="tags")
-    for name, value in clean.items():
-        printable = (name + value).isprintable()
-        if not (1 <= len(name) <= _TAG_NAME and len(value) <= _TAG_VALUE and printable):
-            raise InvalidInputError(
-                f"A tag has a name of 1 to {_TAG_NAME} characters and a value of at most "
-                f"{_TAG_VALUE}, each on one line.",
-                field="tags",
-            )
-    return clean
 
 
 def tell_words(job: Job, vm: VirtualMachine) -> TellVm:

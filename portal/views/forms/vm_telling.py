@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from vms.models import VirtualMachine
+from vms.services.sealed import sealed_read
 
 _SCRIPT = forms.Textarea(attrs={"rows": 5, "class": "mono", "spellcheck": "false"})
 
@@ -63,11 +64,14 @@ class TellForm(forms.Form):
         return tags
 
 
-class _NamedForm(forms.Form):
-    """The name typed is the confirmation."""
+class _AgainForm(forms.Form):
+    """The name typed is the confirmation. `sealed` holds, in base64, what the browser has sealed
+    to the host; without scripts secrets come in clear, over TLS, and are sealed at the door."""
 
     use_required_attribute = False
 
+    sealed = forms.CharField(required=False, max_length=360_000, widget=forms.HiddenInput)
+    sealed_holds = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
     name = forms.CharField(label="Type the VM's name to confirm", max_length=63)
 
     def __init__(self, *args: Any, vm: VirtualMachine, **kwargs: Any) -> None:
@@ -82,37 +86,62 @@ class _NamedForm(forms.Form):
             )
         return name
 
+    def secrets(self) -> dict[str, Any]:
+        """Arguments of `vm_first_boot`. Raises InvalidInputError."""
+        values = self.cleaned_data
+        if not values["sealed"]:
+            return {
+                "password": values["password"] or None,
+                "user_data": values.get("user_data") or None,
+            }
+        holds = values["sealed_holds"].split()
+        sealed = sealed_read(
+            vm_id=self.vm.id,
+            box=values["sealed"],
+            has_password="password" in holds,
+            has_user_data="user_data" in holds,
+        )
+        return {"sealed": sealed}
 
-def _password(label: str, *, required: bool, help_text: str) -> forms.CharField:
+
+def _password(label: str, *, help_text: str) -> forms.CharField:
     return forms.CharField(
         label=label,
-        required=required,
+        # Not here, where it may be sealed: the service knows.
+        required=False,
         strip=False,
         max_length=128,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=forms.PasswordInput(
+            attrs={"autocomplete": "new-password", "data-secret": "password"}
+        ),
         help_text=help_text,
     )
 
 
-class PasswordForm(_NamedForm):
+class PasswordForm(_AgainForm):
     prefix = "password"
 
     password = _password(
-        "New password", required=True, help_text="Sealed to the host at once; not kept here."
+        "New password", help_text="Sealed for the host in your browser; not kept here."
     )
 
 
-class FirstBootForm(_NamedForm):
+class FirstBootForm(_AgainForm):
     prefix = "first-boot"
 
-    password = _password(
-        "Password", required=False, help_text="Without one, only the SSH keys let somebody in."
-    )
+    password = _password("Password", help_text="Without one, only the SSH keys let somebody in.")
     user_data = forms.CharField(
         label="Script with secrets",
         required=False,
         max_length=65_536,
         strip=False,
-        widget=_SCRIPT,
-        help_text="In place of the one without secrets. Sealed to the host at once.",
+        widget=forms.Textarea(
+            attrs={
+                "rows": 5,
+                "class": "mono",
+                "spellcheck": "false",
+                "data-secret": "user_data",
+            }
+        ),
+        help_text="Beside the one without secrets. Sealed for the host in your browser.",
     )
