@@ -51,7 +51,7 @@ def open_secrets(keys: HostKeys, vm_id: str, sealed: bytes | None) -> Secrets:
         ) from error
     try:
         secrets = msgspec.msgpack.decode(plain, type=Secrets)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise JobFailedError(
             "secrets_invalid",
             "What was sealed for the VM is not a map of “password” and “user_data”, or its "

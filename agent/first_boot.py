@@ -360,7 +360,7 @@ def _loaded(content: bytes | None) -> object:
     """JSON that a guest wrote. What is none is nothing."""
     try:
         return msgspec.json.decode(content or b"null")
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -65,7 +65,7 @@ def read_report(body: bytes, *, now: float) -> BootWord | None:
     """
     try:
         content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("not JSON") from error
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - a guest's value, not our type

@@ -161,6 +161,14 @@ def test_what_was_sealed_elsewhere_is_checked_where_it_is_opened(keys, content, 
     assert PASSWORD not in refusal.value.message
 
 
+@pytest.mark.parametrize("plain", [b"", b"\xc1", b"\x81\xa1\xff\xa1\xff", b"\x91" * 5000])
+def test_what_is_no_message_is_no_secret(keys, plain):
+    vm_id = new_id()
+    with pytest.raises(JobFailedError) as refusal:
+        open_secrets(keys, vm_id, seal(keys.seal_public, plain, purpose=f"vm:{vm_id}"))
+    assert refusal.value.code == "secrets_invalid"
+
+
 def test_what_was_sealed_for_another_vm_is_not_opened(keys):
     sealed_bytes = sealed_for(keys, new_id(), {"password": PASSWORD})
     with pytest.raises(JobFailedError) as refusal:

@@ -82,7 +82,9 @@ def test_what_is_no_stage_of_a_boot_is_no_news(content):
     assert read(content) is None
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"7", b"null", b"{", b"\xff\xfe", b"[" * 5000])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"7", b"null", b"{", b"\xff\xfe", b'{"name": "\xff"}', b"[" * 5000]
+)
 def test_what_is_no_object_is_refused(body):
     with pytest.raises(ValueError, match="JSON"):
         read_report(body, now=NOW)
