@@ -13,7 +13,7 @@ from agent.service import Agent
 from agent.settings import Settings
 
 if TYPE_CHECKING:
-    from metadata.control import NicStatus
+    from metadata.control import NicStatus, Reported
 
 
 class _Later:
@@ -25,6 +25,10 @@ class _Later:
     def nic_state(self, status: "NicStatus") -> None:
         if self.agent is not None:
             self.agent.nic_state(status)
+
+    def boot_report(self, report: "Reported") -> None:
+        if self.agent is not None:
+            self.agent.boot_report(report)
 
 
 def _agent(settings: Settings, later: _Later, **parts: Any) -> Agent:
@@ -44,19 +48,30 @@ def _agent(settings: Settings, later: _Later, **parts: Any) -> Agent:
 def simulated_agent(settings: Settings, *, seed: int, pace: float = 1.0) -> Agent:
     """An agent on a host in memory. `pace` scales its waits. Call it in the event loop."""
     from agent.drivers import simulated
+    from metadata.documents import NicDocument
 
     folder = settings.folder
     later = _Later()
     probe = simulated.SimulatedProbe(folder, name=settings.identity.name, seed=seed)
 
-    async def compose(record: VmRecord, nic: NicSpec) -> Any:  # noqa: ARG001
-        return None  # nobody asks a simulated metadata service
+    async def compose(record: VmRecord, nic: NicSpec) -> NicDocument:
+        # Nobody asks a simulated metadata service: this is for what happens around it.
+        return NicDocument(
+            nic_id=nic.nic_id,
+            instance_id=record.guest.instance_id,
+            hostname=record.guest.hostname,
+            mac=nic.mac,
+            sealed=record.over,
+            seal_at=record.seal_at,
+        )
 
     return _agent(
         settings,
         later,
         driver=simulated.SimulatedDriver(folder, pace=pace),
-        plumber=simulated.SimulatedPlumber(on_state=later.nic_state, pace=pace),
+        plumber=simulated.SimulatedPlumber(
+            on_state=later.nic_state, on_report=later.boot_report, pace=pace
+        ),
         images=simulated.SimulatedImages(folder, pace=pace),
         disks=simulated.SimulatedDisks(folder, free_bytes=probe.disk_bytes, pace=pace),
         probe=probe,
@@ -89,6 +104,7 @@ def real_agent(settings: Settings) -> Agent:
             data_dir=folder,
             user=settings.metadata_user,
             on_state=later.nic_state,
+            on_report=later.boot_report,
         ),
         images=images,
         disks=LocalDisks(

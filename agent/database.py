@@ -18,6 +18,10 @@ CREATE TABLE IF NOT EXISTS vm (
     vm_id  TEXT PRIMARY KEY,
     record BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS boot (
+    vm_id    TEXT PRIMARY KEY,
+    evidence BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS fact (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -54,6 +58,15 @@ class Database:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    def scrub(self) -> None:
+        """Have what was deleted or replaced before gone from the disk. `secure_delete` writes
+        zeros over it in the database; its copies in the write-ahead log go with this.
+
+        Blocks for a few milliseconds. The disk itself may keep what it has written over.
+        """
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def rows(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
         """All rows of one query."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import os
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +20,9 @@ _MIB = 1024 * 1024
 _RESERVE_BYTES = 1024 * _MIB
 """Kept free for the host itself."""
 _NOTE = "basalt.json"
+_SERIAL = "serial.log"
+_SERIAL_AT_ONCE = 256 * 1024
+_MOST_SERIAL = 1024 * 1024
 
 
 class LocalDisks:
@@ -75,6 +79,7 @@ class LocalDisks:
         folder = self._folder(vm_id)
         if not folder.exists():
             return
+        self.remove_serial(vm_id)
         for path in sorted(folder.glob("*.qcow2")):
             await self._take_base_along(path)
         kept = self._root / "kept"
@@ -105,6 +110,27 @@ class LocalDisks:
 
     def nvram(self, vm_id: str) -> str:
         return str(self._reachable / "disks" / vm_id / "nvram.fd")
+
+    def serial_log(self, vm_id: str) -> str | None:
+        return str(self._reachable / "disks" / vm_id / _SERIAL)
+
+    def read_serial(self, vm_id: str, offset: int) -> tuple[bytes, int]:
+        try:
+            with (self._folder(vm_id) / _SERIAL).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size < offset:
+                    offset = 0  # begun anew, or turned over by virtlogd
+                # A guest that prints without end is read at its end alone.
+                offset = max(offset, size - _MOST_SERIAL)
+                file.seek(offset)
+                data = file.read(_SERIAL_AT_ONCE)
+        except OSError:
+            return b"", offset
+        return data, offset + len(data)
+
+    def remove_serial(self, vm_id: str) -> None:
+        for path in self._folder(vm_id).glob(f"{_SERIAL}*"):
+            path.unlink(missing_ok=True)
 
     def orphans(self, keep: set[str]) -> list[str]:
         return sorted(

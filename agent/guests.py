@@ -1,6 +1,7 @@
 """Starting and stopping guests together with their NICs."""
 
 import asyncio
+import uuid
 
 import structlog
 
@@ -59,8 +60,20 @@ async def define_guest(host: Host, record: VmRecord) -> None:
             disks=host.disks.definitions(record.vm_id, record.disks),
             nics=nics,
             identity=record.guest.identity,
+            serial_log=None if record.over else host.disks.serial_log(record.vm_id),
+            system_uuid=system_uuid(record),
         )
     )
+
+
+def system_uuid(record: VmRecord) -> str | None:
+    """cloud-init takes a machine whose UUID is its instance's id for one that it has configured
+    already, and asks nobody. So another instance needs another UUID. None: the VM's own id."""
+    try:
+        instance = str(uuid.UUID(record.guest.instance_id))
+    except ValueError:
+        return None
+    return None if instance == record.vm_id else instance
 
 
 async def start_guest(host: Host, record: VmRecord) -> None:
@@ -76,6 +89,7 @@ async def start_guest(host: Host, record: VmRecord) -> None:
     try:
         if state is None or not state.active:
             await check_memory(host, record.vm_id, record.memory_mib)
+            record = await host.first_boots.begin(record)
             await define_guest(host, record)
             await host.driver.start_paused(record.vm_id)
         await plumb_guest(host, record)

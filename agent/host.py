@@ -18,12 +18,13 @@ from agent.drivers.base import (
 )
 from agent.errors import JobFailedError
 from agent.facts import HostProbe
+from agent.first_boot import FirstBoots
 from agent.journal import Journal
 from agent.keys import HostKeys
 from agent.outbox import Outbox
 from agent.protocol import DroppedFrames, NicReport, NicSpec, Snapshot, Usage, VmChanged, VmReport
 from agent.protocol.messages import LanDhcp
-from agent.records import Records, VmRecord
+from agent.records import NicMemory, Records, VmRecord
 from agent.settings import Settings
 from agent.usage import UsageMeter
 
@@ -63,6 +64,7 @@ class Host:
     def __post_init__(self) -> None:
         self._meter = UsageMeter(self.driver)
         self._dropped: dict[str, DroppedFrames] = {}
+        self.first_boots = FirstBoots(self)
 
     def lock(self, vm_id: str) -> asyncio.Lock:
         """Held by whatever changes the guest: one thing at a time, first come first served."""
@@ -85,10 +87,28 @@ class Host:
 
     async def update(self, vm_id: str, **changes: Any) -> VmRecord:
         """Change fields of the guest's record, durably. Raises JobFailedError."""
-        record = await asyncio.to_thread(
-            self.records.update, vm_id, lambda known: msgspec.structs.replace(known, **changes)
-        )
+        return await self.change(vm_id, lambda known: msgspec.structs.replace(known, **changes))
+
+    async def change(self, vm_id: str, change: Callable[[VmRecord], VmRecord]) -> VmRecord:
+        """Make of the guest's record what `change` makes of it as it is at that moment: the
+        metadata service may have something to note at any time. Raises JobFailedError."""
+        record = await asyncio.to_thread(self.records.update, vm_id, change)
         return record if record is not None else self.record(vm_id)
+
+    async def serve_again(self, vm_id: str) -> None:
+        """As `serve_now`, for who does not hold the guest's lock."""
+        async with self.lock(vm_id):
+            record = self.records.get(vm_id)
+            if record is not None:
+                await self.serve_now(record)
+
+    async def serve_now(self, record: VmRecord) -> None:
+        """Have the metadata server say what the record says, on each NIC that is plumbed."""
+        if record.vm_id not in self.plumbed:
+            return
+        for nic in record.nics:
+            document = await self.compose(record, nic)
+            await self.plumber.update(nic_id=nic.nic_id, document=document)
 
     # ------------------------------------------------------------------ reports
 
@@ -176,13 +196,15 @@ class Host:
                         mac=nic.mac,
                         addresses=_addresses(nic, seen.get(nic.mac, []))[:32],
                         metadata=msgspec.convert(
-                            record.metadata.get(nic.nic_id, "not_asked"),
-                            NicReport.__annotations__["metadata"],
+                            memory.state, NicReport.__annotations__["metadata"]
                         ),
+                        asked_at=memory.asked_at,
+                        served_at=memory.served_at,
+                        sealed_at=memory.sealed_at,
                         dropped=self._dropped.get(nic.nic_id) if nic.guard else None,
-                        lan_dhcp=_lan_dhcp(record, nic),
+                        lan_dhcp=_lan_dhcp(memory, nic),
                     )
-                    for nic in record.nics
+                    for nic, memory in ((nic, record.nic(nic.nic_id)) for nic in record.nics)
                 ],
                 "cloud_init": record.cloud_init,
             },
@@ -195,8 +217,8 @@ def _addresses(nic: NicSpec, seen: list[str]) -> list[str]:
     return given + [address for address in seen if address not in given]
 
 
-def _lan_dhcp(record: VmRecord, nic: NicSpec) -> LanDhcp:
+def _lan_dhcp(memory: NicMemory, nic: NicSpec) -> LanDhcp:
     if nic.address or nic.address6:
         return "given"
-    seen: LanDhcp = msgspec.convert(record.lan_dhcp.get(nic.nic_id, "unknown"), LanDhcp)
+    seen: LanDhcp = msgspec.convert(memory.lan_dhcp, LanDhcp)
     return seen

@@ -74,6 +74,7 @@ class JobRunner:
             self._host.outbox.put(JobAccepted(job_id=request.job_id))
         for outcome in await asyncio.to_thread(journal.outcomes):
             self._host.outbox.put(outcome)
+        await self._host.first_boots.retell()
 
     async def stop(self) -> None:
         """Leave running jobs where they are: the journal has them for the next start."""

@@ -41,6 +41,7 @@ class Journal:
                 "UPDATE job SET outcome = ?, request = x'' WHERE job_id = ? AND outcome IS NULL",
                 (_encode(outcome), outcome.job_id),
             )
+        self._database.scrub()
         return self.outcome(outcome.job_id) or outcome
 
     def outcome(self, job_id: str) -> JobFinished | None:

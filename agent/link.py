@@ -16,6 +16,7 @@ from agent.jobs import JobRunner
 from agent.protocol import (
     MAX_MESSAGE_BYTES,
     VERSION,
+    BootAcknowledged,
     Challenge,
     FromAgent,
     FromPortal,
@@ -171,6 +172,8 @@ class Link:
                     await self._runner.request(message)
                 case JobAcknowledged():
                     await self._runner.acknowledged(message.job_id)
+                case BootAcknowledged():
+                    await self._host.first_boots.acknowledged(message.vm_id, message.number)
                 case OpenStream():
                     self._streams.open(message)
                 case TakeScreenshot():

@@ -7,6 +7,7 @@ journal's outcomes, so whatever else waited is dropped.
 import asyncio
 
 from agent.protocol import (
+    BootReported,
     FromAgent,
     JobAccepted,
     JobFinished,
@@ -28,6 +29,7 @@ class Outbox:
         self._progress: dict[str, JobProgress] = {}
         self._changes: dict[str, VmChanged] = {}
         self._finished: dict[str, JobFinished] = {}
+        self._boots: dict[str, BootReported] = {}
         self._refusals: list[StreamRefused] = []
         self._screenshots: list[Screenshot] = []
         self._wake = asyncio.Event()
@@ -45,6 +47,8 @@ class Outbox:
                 self._finished[message.job_id] = message
             case VmChanged():
                 self._changes[message.vm_id] = message
+            case BootReported():
+                self._boots[message.vm_id] = message
             case StreamRefused():
                 self._refusals = [*self._refusals[-_MAX_REFUSALS:], message]
             case Screenshot():
@@ -71,10 +75,11 @@ class Outbox:
             *self._progress.values(),
             *self._changes.values(),
             *self._finished.values(),
+            *self._boots.values(),
             *self._refusals,
             *self._screenshots,
         ]
-        for part in (self._accepted, self._progress, self._changes, self._finished):
+        for part in (self._accepted, self._progress, self._changes, self._finished, self._boots):
             part.clear()
         self._refusals, self._screenshots = [], []
         self._wake.clear()

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 
 from agent import __version__
@@ -20,7 +19,7 @@ from agent.screens import Screens
 from agent.streams import ConsoleStreams
 
 if TYPE_CHECKING:
-    from metadata.control import NicStatus
+    from metadata.control import NicStatus, Reported
 
 log = structlog.get_logger("agent.service")
 
@@ -70,6 +69,7 @@ class Agent:
         )
         self._spawn(self._resume())
         self._spawn(self._keep_house())
+        self._spawn(host.first_boots.run())
         await self.link.run()
 
     async def stop(self) -> None:
@@ -128,7 +128,8 @@ class Agent:
             if not record.made and record.vm_id not in unfinished:
                 await self._guarded(record, "clean-up", forget_guest(host, record))
             elif state is not None and state.active:
-                await self._guarded(record, "plumbing", plumb_guest(host, record))
+                adopted = await host.first_boots.adopt(record)
+                await self._guarded(record, "plumbing", plumb_guest(host, adopted))
             else:
                 await self._guarded(record, "unplumbing", unplumb_guest(host, record))
         await self._start_after_boot(unfinished)
@@ -186,7 +187,11 @@ class Agent:
 
     def nic_state(self, status: "NicStatus") -> None:
         """The metadata service saw something on a NIC."""
-        self._spawn(self._note_nic(status))
+        self._spawn(self.host.first_boots.saw_nic(status))
+
+    def boot_report(self, report: "Reported") -> None:
+        """A guest said something about its first boot."""
+        self._spawn(self.host.first_boots.heard(report))
 
     async def _follow(self, vm_id: str, before: "asyncio.Task[None] | None") -> None:
         host = self.host
@@ -205,26 +210,6 @@ class Agent:
             elif state.active and vm_id not in host.plumbed:
                 log.info("a guest was started by somebody else", vm_id=vm_id)
                 await plumb_guest(host, record)
-
-    async def _note_nic(self, status: "NicStatus") -> None:
-        host = self.host
-        record = host.records.of_nic(status.nic_id)
-        if record is None:
-            return
-        # No lock of the guest: a running job on it, above all its creation, must not delay
-        # this.
-        changed = await asyncio.to_thread(
-            host.records.update, record.vm_id, lambda known: _noted(known, status)
-        )
-        if changed is not None and changed != record:
-            log.info(
-                "metadata",
-                vm_id=record.vm_id,
-                nic_id=status.nic_id,
-                state=status.state,
-                done=status.done,
-            )
-            await host.publish(record.vm_id)
 
     # ------------------------------------------------------------------ going down
 
@@ -266,17 +251,3 @@ class Agent:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _noted(record: VmRecord, status: "NicStatus") -> VmRecord:
-    states = {**record.metadata, status.nic_id: status.state}
-    changed = msgspec.structs.replace(record, metadata=states)
-    if status.lan_dhcp != "unknown":
-        # A server that was started again has forgotten; what it said before still holds.
-        seen = {**record.lan_dhcp, status.nic_id: status.lan_dhcp}
-        changed = msgspec.structs.replace(changed, lan_dhcp=seen)
-    if not status.done:
-        return changed
-    # The secrets have served: the guest is told nothing secret at a later boot.
-    guest = msgspec.structs.replace(record.guest, sealed_secrets=None)
-    return msgspec.structs.replace(changed, cloud_init="done", guest=guest)

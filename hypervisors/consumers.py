@@ -14,6 +14,7 @@ from django.utils import timezone
 from agent.protocol import (
     MAX_MESSAGE_BYTES,
     VERSION,
+    BootAcknowledged,
     BootReported,
     Challenge,
     FromAgent,
@@ -39,7 +40,12 @@ from agent.protocol import (
 from hypervisors.models import Hypervisor
 from hypervisors.pacing import Pace
 from hypervisors.services.hearing import job_word_store, readable
-from hypervisors.services.inventory import guest_change_store, snapshot_store, usage_store
+from hypervisors.services.inventory import (
+    boot_store,
+    guest_change_store,
+    snapshot_store,
+    usage_store,
+)
 from hypervisors.services.jobs import host_group
 from hypervisors.services.links import (
     Link,
@@ -56,7 +62,7 @@ from hypervisors.services.screens import SINCE_PROTOCOL, screen_store
 from hypervisors.services.sending import job_request, job_request_again, jobs_waiting
 from hypervisors.sockets import Socket, in_database
 from tenants.scope import enter, tenant_scope
-from tenants.sockets import FROM_PORTAL, NOTHING_HEARD, OWN_HOST, PROVES
+from tenants.sockets import FROM_PORTAL, OWN_HOST, PROVES
 
 log = structlog.get_logger("hypervisors.link")
 
@@ -95,7 +101,7 @@ class AgentConsumer(Socket):
         StreamRefused: OWN_HOST,
         Screenshot: OWN_HOST,
         # Known to the wire, and to no row yet.
-        BootReported: NOTHING_HEARD,
+        BootReported: OWN_HOST,
     }
 
     handshake_s: ClassVar[float] = 10.0
@@ -261,13 +267,14 @@ class AgentConsumer(Socket):
                 self.progress.pop(message.job_id, None)
                 # Also for jobs that are not this host's, or gone: it shall stop telling.
                 await self.tell(JobAcknowledged(job_id=message.job_id))
+            case BootReported():
+                await in_database(boot_store, link=link, report=message)
+                # Also for guests that are not this host's, or gone: it shall stop telling.
+                await self.tell(BootAcknowledged(vm_id=message.vm_id, number=message.number))
             case StreamRefused():
                 await self._hear_stream_refused(message)
             case Screenshot():
-                # Only what was asked of this host, and once: it can show no other's screen.
-                vm_id = self.screens.pop(message.request_id, None)
-                if vm_id is not None:
-                    await in_database(screen_store, vm_id=vm_id, answer=message)
+                await self._hear_screenshot(message)
             case _:
                 raise ProtocolError(f"{type(message).__name__} on an open link")
 
@@ -283,6 +290,12 @@ class AgentConsumer(Socket):
         )
         await self._send_jobs(link, waiting.again, again=True)
         await self._send_jobs(link, waiting.first, again=False)
+
+    async def _hear_screenshot(self, message: Screenshot) -> None:
+        # Only what was asked of this host, and once: it can show no other's screen.
+        vm_id = self.screens.pop(message.request_id, None)
+        if vm_id is not None:
+            await in_database(screen_store, vm_id=vm_id, answer=message)
 
     async def _hear_stream_refused(self, message: StreamRefused) -> None:
         reply = self.streams.pop(message.stream_id, "")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from metadata.boot_reports import BootWord
 from metadata.documents import Id, NicDocument
 
 VERSION = 3
@@ -54,7 +55,8 @@ Request = Serve | Forget | Quit
 
 class NicStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds since the Unix epoch: first request of all, first time the user-data was
-    given out, and when secrets were sealed away."""
+    given out, when secrets were sealed away, and when the guest said that it is done (on
+    whichever of its NICs that was)."""
 
     nic_id: Id
     state: NicState
@@ -63,6 +65,9 @@ class NicStatus(msgspec.Struct, frozen=True, kw_only=True):
     served_at: float | None = None
     sealed_at: float | None = None
     lan_dhcp: LanDhcp = "unknown"
+    instance_id: str = ""
+    """Which first boot this is about."""
+    reported_at: float | None = None
 
 
 class Greeting(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -85,7 +90,16 @@ class StateChanged(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     status: NicStatus
 
 
-Report = Greeting | Answer | StateChanged
+class Reported(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """What a guest said about its first boot. Said again after each greeting: an agent may have
+    been away."""
+
+    nic_id: Id
+    instance_id: str
+    word: BootWord
+
+
+Report = Greeting | Answer | StateChanged | Reported
 
 
 class ChannelClosedError(ConnectionError):

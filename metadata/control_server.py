@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from metadata.boot_reports import BootWord
 from metadata.control import (
     VERSION,
     Answer,
@@ -18,6 +19,7 @@ from metadata.control import (
     Forget,
     Greeting,
     Quit,
+    Reported,
     Request,
     Serve,
     StateChanged,
@@ -83,6 +85,9 @@ class ControlServer:
         try:
             statuses = [nic.status for nic in self._nics.values()]
             await agent.send(Greeting(version=VERSION, pid=os.getpid(), nics=statuses))
+            for nic in list(self._nics.values()):
+                for word in nic.first_boot.reports.words:
+                    await agent.send(_reported(nic, word))
             self._agents.add(agent)
             while not self._quit.is_set():
                 request = decoded(_decoder, await agent.receive())
@@ -119,7 +124,7 @@ class ControlServer:
                 one.close()
             return f"A NIC has {SOCKETS} sockets."
         if nic is None:
-            nic = self._nics[document.nic_id] = Nic(document, self._changed)
+            nic = self._nics[document.nic_id] = Nic(document, self._changed, self._reported)
         else:
             nic.replace(document)
         if sockets:
@@ -136,14 +141,23 @@ class ControlServer:
                     nic.seal()
                     concerned.append(nic)
         for nic in concerned:
-            change = StateChanged(status=nic.status)
-            for agent in self._agents:
-                task = asyncio.create_task(self._tell(agent, change))
-                self._sessions.add(task)
-                task.add_done_callback(self._sessions.discard)
+            self._tell_all(StateChanged(status=nic.status))
+
+    def _reported(self, nic: Nic, word: BootWord) -> None:
+        self._tell_all(_reported(nic, word))
+
+    def _tell_all(self, news: StateChanged | Reported) -> None:
+        for agent in self._agents:
+            task = asyncio.create_task(self._tell(agent, news))
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
 
     @staticmethod
-    async def _tell(agent: Channel, change: StateChanged) -> None:
+    async def _tell(agent: Channel, news: StateChanged | Reported) -> None:
         # An agent that is gone asks for everything when it comes back.
         with contextlib.suppress(ChannelClosedError):
-            await agent.send(change)
+            await agent.send(news)
+
+
+def _reported(nic: Nic, word: BootWord) -> Reported:
+    return Reported(nic_id=nic.document.nic_id, instance_id=nic.document.instance_id, word=word)

@@ -105,6 +105,9 @@ class NicDocument(msgspec.Struct, frozen=True, kw_only=True):
     last_resort: bool = False
     """Whether to lend a link-local lease where the site's DHCP does not answer."""
     sealed: bool = False
+    seal_at: float | None = None
+    """When it is sealed by itself, in seconds since the Unix epoch, should nobody say so before:
+    the agent may be away then."""
 
 
 def last_resort_lease() -> Lease:

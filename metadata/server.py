@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from metadata import ec2, nocloud, openstack
 from metadata.answers import Answer, text
+from metadata.boot_reports import BootWord, read_report
 from metadata.control import NicState, NicStatus
 from metadata.documents import NicDocument, sealed_document
 from metadata.doors import Doors
 from metadata.ears import Ear
+from metadata.first_boot import FirstBoot
 from metadata.responder import Responder
 from metadata.router import ADVERTISEMENT, ALL_NODES, is_solicitation
 from metadata.throttle import Throttle
@@ -28,17 +31,25 @@ _REQUESTS_PER_S, _REQUEST_BURST = 100.0, 400.0
 _SOLICITATIONS_PER_S, _SOLICITATION_BURST = 1.0, 8.0
 _ETH_P_IP = 0x0800
 
+_USER_DATA = ("user_data", "user-data")
+
 OnChange = Callable[["Nic"], None]
+OnReport = Callable[["Nic", BootWord], None]
 
 
 class Nic:
     """What one NIC is served, and what it has asked for so far."""
 
-    def __init__(self, document: NicDocument, on_change: OnChange) -> None:
+    def __init__(
+        self,
+        document: NicDocument,
+        on_change: OnChange,
+        on_report: OnReport = lambda nic, word: None,  # noqa: ARG005
+    ) -> None:
         self.document = sealed_document(document) if document.sealed else document
-        self.asked = False
-        self.done = document.sealed
+        self.first_boot = FirstBoot(over=document.sealed, on_deadline=self._deadline_passed)
         self._on_change = on_change
+        self._on_report = on_report
         self._password = b""
         self._tokens = TokenMint()
         self._responder = Responder()
@@ -55,33 +66,51 @@ class Nic:
         state: NicState = "not_asked"
         if self.document.sealed:
             state = "sealed"
-        elif self.asked:
+        elif self.first_boot.asked_at is not None:
             state = "served"
         return NicStatus(
             nic_id=self.document.nic_id,
+            instance_id=self.document.instance_id,
             state=state,
             done=self.done,
             lan_dhcp=self._responder.lan_dhcp,
+            asked_at=self.first_boot.asked_at,
+            served_at=self.first_boot.served_at,
+            sealed_at=self.first_boot.sealed_at,
+            reported_at=self.first_boot.reported_at,
         )
+
+    @property
+    def done(self) -> bool:
+        """Whether the first boot is over: sealed, and never open again for this instance."""
+        return self.first_boot.over
 
     def replace(self, document: NicDocument) -> None:
         """Serve another document from now on. A new instance starts a first boot anew."""
         if document.instance_id != self.document.instance_id:
-            self.asked = self.done = False
+            self.first_boot.unwatch()
+            self.first_boot = FirstBoot(over=False, on_deadline=self._deadline_passed)
             self._password = b""
         # The agent may not have heard of the end yet: secrets never come back by accident.
-        self.done = self.done or document.sealed
-        self.document = sealed_document(document) if self.done else document
+        self.document = document
+        if document.sealed or self.done:
+            self.seal()
+        self.first_boot.watch(document.seal_at)
 
     def seal(self) -> None:
         """The first boot is over: what was secret has served."""
         self.document = sealed_document(self.document)
-        self.done = True
+        self.first_boot.seal()
         self._password = b""
+
+    def _deadline_passed(self) -> None:
+        self.seal()
+        self._on_change(self)
 
     async def listen(self, sockets: Sequence[socket.socket]) -> None:
         """Take over the listeners, in `Serve`'s order; former ones are closed."""
         self.close()
+        self.first_boot.watch(self.document.seal_at)
         http4, http6, packets, holder, solicitations = sockets
         self._doors.open([http4, http6])
         self._packets, self._holder, self._solicitations = packets, holder, solicitations
@@ -92,6 +121,7 @@ class Nic:
 
     def close(self) -> None:
         """Stop serving, at once."""
+        self.first_boot.unwatch()
         self._doors.close()
         for ear in self._ears:
             ear.close()
@@ -127,6 +157,8 @@ class Nic:
         match request.method, parts:
             case "POST", ["basalt", "v1", "done"]:
                 return await self._first_boot_done(request)
+            case "POST", ["basalt", "v1", "report"]:
+                return await self._take_report(request)
             case "POST", ["openstack", _, "password"]:
                 return await self._take_password(request)
             case "PUT", ["latest", "api", "token"]:
@@ -146,8 +178,8 @@ class Nic:
                 answer = text("Unauthorized", status=401)
             case _:
                 answer = ec2.answer(self.document, parts)
-        if answer.status == 200 and not self.asked:
-            self.asked = True
+        user_data = bool(parts) and parts[-1] in _USER_DATA
+        if answer.status == 200 and self.first_boot.asked(user_data=user_data):
             self._on_change(self)
         return answer
 
@@ -170,9 +202,22 @@ class Nic:
         wire says who speaks, and nothing else matters."""
         if await _body(request, _BODY_BYTES) is None:
             return text("Content Too Large", status=413)
-        if not self.done:
+        if self.first_boot.reported():
             self.seal()
             self._on_change(self)
+        return text("ok")
+
+    async def _take_report(self, request: web.BaseRequest) -> Answer:
+        """How the first boot goes. Heard after its end too: the last word comes then."""
+        body = await _body(request, _BODY_BYTES)
+        if body is None:
+            return text("Content Too Large", status=413)
+        try:
+            word = read_report(body, now=time.time())
+        except ValueError:
+            return text("Bad Request", status=400)
+        if word is not None and self.first_boot.reports.take(word):
+            self._on_report(self, word)
         return text("ok")
 
     async def _take_password(self, request: web.BaseRequest) -> Answer:

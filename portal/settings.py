@@ -285,6 +285,8 @@ SPECTACULAR_SETTINGS = {
         "portal.api.schema.describe_errors",
     ],
     "ENUM_NAME_OVERRIDES": {
+        "BootStageStatusEnum": "vms.api.telling_serializers.STAGE_STATUSES",
+        "JobStatusEnum": "hypervisors.models.Status",
         "ConsentStateEnum": "consoles.models.ConsentRequest.State",
         "InvitationStateEnum": "tenants.models.Invitation.State",
         "TenantKindEnum": "tenants.models.Tenant.Kind",

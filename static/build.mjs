@@ -23,6 +23,7 @@ const steps = [
       console: "static/src/js/console.js",
       charts: "static/src/js/charts.js",
       setup: "static/src/js/setup.js",
+      reseal: "static/src/js/reseal.js",
     },
   },
   // Runs before the first paint, so it can't be a module: modules wait.

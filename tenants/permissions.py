@@ -24,6 +24,7 @@ PERMISSIONS = MappingProxyType(
         "vm.create": "Create VMs",
         "vm.power": "Start, stop and restart VMs",
         "vm.edit": "Resize and rename VMs",
+        "vm.tell": "Change what VMs are told: keys, tags, passwords; run first boots again",
         "vm.delete": "Delete VMs and their disks",
         "vm.console": "Open a VM's console",
         "job.view": "See activity",
@@ -41,7 +42,7 @@ PERMISSIONS = MappingProxyType(
 _VIEW = frozenset(name for name in PERMISSIONS if name.endswith(".view"))
 _OFFICE = frozenset({"audit.view", "billing.view"})
 _VM_USE = frozenset({"vm.power", "vm.console", "agreement.manage"})
-_VM_ALL = _VM_USE | {"vm.create", "vm.edit", "vm.delete"}
+_VM_ALL = _VM_USE | {"vm.create", "vm.edit", "vm.tell", "vm.delete"}
 
 BUILT_IN_ROLES = MappingProxyType(
     {

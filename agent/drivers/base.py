@@ -95,6 +95,10 @@ class GuestDefinition:
     disks: list[DiskDefinition]
     nics: list[NicDefinition]
     identity: Identity = "openstack"
+    serial_log: str | None = None
+    """Where the serial line's output is written down as well."""
+    system_uuid: str | None = None
+    """The machine's UUID as the guest sees it, where that is not `vm_id`."""
 
 
 class GuestDriver(Protocol):
@@ -163,6 +167,9 @@ class GuestDriver(Protocol):
     async def addresses(self, vm_id: str) -> dict[str, list[str]]:
         """Addresses in CIDR form that the guest was seen to use, by MAC."""
 
+    async def guest_files(self, vm_id: str, paths: list[str]) -> dict[str, bytes]:
+        """Those of these small files of a running guest that its guest agent reads, by path."""
+
     async def open_console(self, vm_id: str, kind: Literal["vnc", "serial"]) -> int:
         """A file descriptor that carries the console's bytes; the caller closes it."""
 
@@ -182,6 +189,9 @@ class NicPlumbing(Protocol):
     async def remove_network(self, network_id: str) -> None: ...
 
     async def attach(self, *, nic: NicSpec, tap: str, document: "NicDocument") -> None: ...
+
+    async def update(self, *, nic_id: str, document: "NicDocument") -> None:
+        """Serve another document on a NIC that is attached."""
 
     async def detach(self, nic_id: str) -> None: ...
 
@@ -227,6 +237,14 @@ class DiskStore(Protocol):
     def definitions(self, vm_id: str, disks: list[DiskSpec]) -> list[DiskDefinition]: ...
 
     def nvram(self, vm_id: str) -> str: ...
+
+    def serial_log(self, vm_id: str) -> str | None:
+        """Where libvirt writes down what the guest's serial line says. None: nowhere."""
+
+    def read_serial(self, vm_id: str, offset: int) -> tuple[bytes, int]:
+        """What was written there from `offset` on, and where that ends."""
+
+    def remove_serial(self, vm_id: str) -> None: ...
 
     def orphans(self, keep: set[str]) -> list[str]:
         """Folders of disks whose guest is in nobody's records."""

@@ -39,8 +39,16 @@ async def vm_rename(host: Host, job: RenameVm, report: Report) -> None:
     """The domain's title changes now, the guest's hostname at its next start."""
     record = host.record(job.vm_id)
     report(20, "Renaming the guest")
-    guest = msgspec.structs.replace(record.guest, hostname=job.hostname)
-    record = await host.update(job.vm_id, name=job.name, guest=guest)
+    record = await host.update(
+        job.vm_id,
+        name=job.name,
+        guest=msgspec.structs.replace(record.guest, hostname=job.hostname),
+        next_guest=(
+            msgspec.structs.replace(record.next_guest, hostname=job.hostname)
+            if record.next_guest is not None
+            else None
+        ),
+    )
     await define_guest(host, record)
 
 

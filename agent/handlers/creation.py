@@ -2,6 +2,7 @@
 
 import structlog
 
+from agent.documents import open_secrets
 from agent.errors import JobFailedError
 from agent.guests import check_memory, forget_guest, start_guest
 from agent.handlers.registry import Report, handles
@@ -44,6 +45,7 @@ async def vm_create(host: Host, job: CreateVm, report: Report) -> None:
 async def _make(host: Host, job: CreateVm, record: VmRecord, report: Report) -> None:
     report(_CHECK, "Checking the host")
     _check_arguments(job)
+    open_secrets(host.keys, job.vm_id, job.guest.sealed_secrets)
     await check_memory(host, job.vm_id, job.memory_mib)
     await host.disks.check_space(job.vm_id, job.disks, job.image)
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
+from agent.boot.guest_part import telling_config
 from agent.network.errors import NetworkError
 from agent.network.leases import lease_for
+from agent.passwords import password_must_be_usable
 from agent.protocol import GuestSpec, NicSpec
 from agent.protocol.templates import UnknownVariableError, fill_in
 from metadata.documents import METADATA_IPV4, Link, NicDocument, Route
@@ -25,7 +27,6 @@ DONE_URL = f"http://{METADATA_IPV4}/basalt/v1/done"
 
 # What the customer's own cloud-config says stays; lists of both (users above all) add up.
 _MERGE = "list(append)+dict(no_replace,recurse_list)+str()"
-_PASSWORD_BYTES = 256
 _USER_DATA_BYTES = 262_144
 """Of a text once its variables are filled in."""
 
@@ -85,13 +86,12 @@ def hash_password(password: str) -> str:
     Raises ValueError for a password that no login prompt could take: one with a line break
     or a NUL, an empty one, or one of more than 256 bytes.
     """
-    encoded = password.encode()
-    if not encoded or len(encoded) > _PASSWORD_BYTES or set(encoded) & set(b"\r\n\0"):
-        raise ValueError(
-            f"A password has 1 to {_PASSWORD_BYTES} bytes, without line breaks. Choose another."
-        )
+    password_must_be_usable(password)
     made = subprocess.run(
-        ["openssl", "passwd", "-6", "-stdin"], input=encoded, capture_output=True, check=True
+        ["openssl", "passwd", "-6", "-stdin"],
+        input=password.encode(),
+        capture_output=True,
+        check=True,
     )
     return made.stdout.decode().strip()
 
@@ -172,6 +172,7 @@ def _cloud_config(guest: GuestSpec) -> dict[str, Any]:
         "manage_etc_hosts": "localhost",
         "phone_home": {"url": DONE_URL, "post": ["instance_id", "hostname"], "tries": 10},
     }
+    config |= telling_config()
     if domain:
         config["fqdn"] = guest.hostname
     return config

@@ -30,7 +30,7 @@ from agent.network.operations import (
 from agent.network.server_link import ServerGoneError, ServerLink, open_link
 from agent.network.worker_client import NetworkWorker
 from agent.protocol import DroppedFrames, NetworkSpec, NicSpec
-from metadata.control import Forget, NicStatus, Quit, Serve, StateChanged
+from metadata.control import Forget, NicStatus, Quit, Reported, Serve, StateChanged
 from metadata.documents import NicDocument, sealed_document
 
 __all__ = ["NetworkError", "NicPlumber", "bridge_name", "tap_name"]
@@ -42,6 +42,7 @@ _STEADY_S = 30.0
 """A server that lived this long died of something new."""
 
 OnState = Callable[[NicStatus], None]
+OnReport = Callable[[Reported], None]
 
 
 class NicPlumber:
@@ -59,12 +60,14 @@ class NicPlumber:
         user: str = "nobody",
         spawn: bool = True,
         on_state: OnState,
+        on_report: OnReport = lambda report: None,  # noqa: ARG005
     ) -> None:
         self._control_path = control_path
         self._log_path = data_dir / "run" / "metadata.log"
         self._user = user
         self._spawn = spawn
         self._on_state = on_state
+        self._on_report = on_report
         self._ledger = Ledger(data_dir)
         self._worker = NetworkWorker()
         self._documents: dict[str, NicDocument] = {}
@@ -300,6 +303,7 @@ class NicPlumber:
                 user=self._user,
                 spawn=self._spawn,
                 on_change=self._changed,
+                on_report=self._on_report,
             )
             self._served = set(self._link.nics)
             for status in self._link.nics.values():
@@ -344,8 +348,14 @@ class NicPlumber:
         entry = self._ledger.nics.get(status.nic_id)
         if entry is None or (status.state == "not_asked" and status.lan_dhcp == "unknown"):
             return
-        if status.state == "sealed" and not entry.sealed:
-            self._ledger.note_nic(msgspec.structs.replace(entry, sealed=True))
+        other = status.instance_id and entry.instance_id not in ("", status.instance_id)
+        if status.state == "sealed" and not other:
+            if not entry.sealed:
+                self._ledger.note_nic(msgspec.structs.replace(entry, sealed=True))
+            document = self._documents.get(status.nic_id)
+            if document is not None:
+                # What was secret has served: it is held nowhere any more.
+                self._documents[status.nic_id] = sealed_document(document)
         self._on_state(status)
 
 

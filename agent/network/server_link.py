@@ -25,6 +25,7 @@ from metadata.control import (
     NicStatus,
     Quit,
     Report,
+    Reported,
     Request,
     StateChanged,
     decoded,
@@ -48,7 +49,11 @@ class ServerLink:
     """One connection. It ends once; whoever needs the server again makes a new one."""
 
     def __init__(
-        self, channel: Channel, greeting: Greeting, on_change: Callable[[StateChanged], None]
+        self,
+        channel: Channel,
+        greeting: Greeting,
+        on_change: Callable[[StateChanged], None],
+        on_report: Callable[[Reported], None],
     ) -> None:
         self.nics: dict[str, NicStatus] = {nic.nic_id: nic for nic in greeting.nics}
         """What it served when we came."""
@@ -56,6 +61,7 @@ class ServerLink:
         self.version = greeting.version
         self._channel = channel
         self._on_change = on_change
+        self._on_report = on_report
         self._waiting: deque[asyncio.Future[Answer]] = deque()
         self._asking = asyncio.Lock()
         self._listening = asyncio.create_task(self._listen())
@@ -94,6 +100,8 @@ class ServerLink:
                 report = decoded(_decoder, await self._channel.receive())
                 if isinstance(report, StateChanged):
                     self._on_change(report)
+                elif isinstance(report, Reported):
+                    self._on_report(report)
                 elif isinstance(report, Answer) and self._waiting:
                     waiting = self._waiting.popleft()
                     if not waiting.done():
@@ -114,12 +122,13 @@ async def open_link(
     user: str,
     spawn: bool,
     on_change: Callable[[StateChanged], None],
+    on_report: Callable[[Reported], None] = lambda report: None,  # noqa: ARG005
 ) -> ServerLink:
     """Connect to the server at `control_path`; start one where there is none, or where
     there is one of another version. Raises NetworkError.
     """
     _reap()
-    link = await _connect(control_path, on_change)
+    link = await _connect(control_path, on_change, on_report)
     if link is not None and link.version != VERSION:
         log.info("replacing the metadata server", pid=link.pid, version=link.version)
         with contextlib.suppress(ServerGoneError, NetworkError):
@@ -134,7 +143,7 @@ async def open_link(
     process = await asyncio.to_thread(_spawn, control_path, log_path, user)
     deadline = asyncio.get_running_loop().time() + _START_S
     while asyncio.get_running_loop().time() < deadline and process.poll() is None:
-        link = await _connect(control_path, on_change)
+        link = await _connect(control_path, on_change, on_report)
         if link is not None:
             log.info("started the metadata server", pid=link.pid)
             return link
@@ -145,7 +154,9 @@ async def open_link(
 
 
 async def _connect(
-    control_path: Path, on_change: Callable[[StateChanged], None]
+    control_path: Path,
+    on_change: Callable[[StateChanged], None],
+    on_report: Callable[[Reported], None],
 ) -> ServerLink | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -163,7 +174,7 @@ async def _connect(
     if not isinstance(greeting, Greeting):
         channel.close()
         return None
-    return ServerLink(channel, greeting, on_change)
+    return ServerLink(channel, greeting, on_change, on_report)
 
 
 def _connect_socket(connection: socket.socket, path: Path) -> None:

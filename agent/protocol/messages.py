@@ -310,7 +310,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     reason: Code | None = None
     """What went wrong, for programs: the portal has the words."""
     source: Short = ""
-    """Where the host knows it from: reports, serial, agent, phone_home; joined by commas."""
+    """Where the host knows it from: reports, result, serial, agent, phone_home; joined by
+    commas."""
     datasource: Short = ""
     stages: Annotated[list[BootStage], Meta(max_length=4)] = []
     log: Annotated[list[Sentence], Meta(max_length=200)] = []

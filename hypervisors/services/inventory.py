@@ -6,7 +6,7 @@ import msgspec
 from django.db import transaction
 from django.utils import timezone
 
-from agent.protocol import Snapshot, Usage, VmChanged
+from agent.protocol import BootReported, Snapshot, Usage, VmChanged
 from hypervisors.models import Hypervisor
 from hypervisors.services.links import Link, link_must_hold
 from hypervisors.services.observers import guest_observers
@@ -59,6 +59,14 @@ def guest_change_store(*, link: Link, change: VmChanged) -> None:
     host = link_must_hold(link)
     for observer in guest_observers():
         observer.changed(host, change.vm_id, change.vm)
+
+
+@transaction.atomic
+def boot_store(*, link: Link, report: BootReported) -> None:
+    """News of a guest's first boot. Raises LinkLostError."""
+    host = link_must_hold(link)
+    for observer in guest_observers():
+        observer.boot(host, report.vm_id, report.boot)
 
 
 def _keep(host: Hypervisor, usage: Usage) -> None:

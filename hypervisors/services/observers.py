@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.protocol import GuestUsage, VmReport
+from agent.protocol import Boot, GuestUsage, VmReport
 from hypervisors.models import Hypervisor, Network
 from tenants.actor import Actor
 
@@ -11,11 +11,13 @@ from tenants.actor import Actor
 @dataclass(frozen=True, kw_only=True)
 class GuestObserver:
     """`snapshot` gets all guests of a host; `changed` one guest, or None with its id
-    when it is gone; `usage` how busy some of them were. All run inside a transaction."""
+    when it is gone; `usage` how busy some of them were; `boot` how one guest's first boot goes.
+    All run inside a transaction."""
 
     snapshot: Callable[[Hypervisor, list[VmReport]], None]
     changed: Callable[[Hypervisor, str, VmReport | None], None]
     usage: Callable[[Hypervisor, list[GuestUsage]], None]
+    boot: Callable[[Hypervisor, str, Boot], None]
 
 
 _observers: list[GuestObserver] = []

@@ -19,9 +19,10 @@ from hypervisors.models import Hypervisor, Job
 from hypervisors.services.job_kinds import job_kind_labels
 from portal.views import states
 from portal.views.audit_words import action_words
+from portal.views.boot_words import nic_look
 from tenants.models import Invitation, Site, User
 from tenants.words import until_words
-from vms.models import VirtualMachine
+from vms.models import Nic, VirtualMachine
 
 register = template.Library()
 
@@ -95,6 +96,17 @@ def job_state(job: Job, size: str = "") -> SafeString:
 @register.simple_tag
 def cloud_init_state(vm: VirtualMachine) -> SafeString:
     return _state(states.cloud_init_look(vm), test_id="vm-cloud-init")
+
+
+@register.simple_tag
+def look_state(look: states.Look, test_id: str = "") -> SafeString:
+    """Of a look that a view has made."""
+    return _state(look, test_id=test_id)
+
+
+@register.simple_tag
+def nic_metadata_state(nic: Nic) -> SafeString:
+    return _state(nic_look(nic), test_id="nic-metadata-state")
 
 
 @register.simple_tag

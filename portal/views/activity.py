@@ -162,6 +162,9 @@ _NEEDS = {
     "vm.resize": "vm.edit",
     "vm.rename": "vm.edit",
     "vm.delete": "vm.delete",
+    "vm.tell": "vm.tell",
+    "vm.reset_password": "vm.tell",
+    "vm.first_boot": "vm.tell",
 }
 
 
@@ -178,6 +181,9 @@ _WORDS = {
     "has_password": "Password given",
     "has_user_data": "Script given",
     "keep_disks": "Keep disks",
+    "tags": "Tags",
+    "user_data": "User-data",
+    "instance_id": "New instance",
 }
 
 

@@ -27,6 +27,10 @@ _BY_CODE = {
     "use “Force off”.",
     "vm_not_found": "The VM is not on the host any more. If it was removed by hand, delete it "
     "here too.",
+    "secrets_unreadable": "Give the password and the script again: they are sealed to this host "
+    "alone.",
+    "secrets_invalid": "Give the password and the script again, within their limits.",
+    "password_invalid": "Choose another password, and try again.",
     "vm_must_be_off": "Shut the VM down, then try again.",
     "address_private": "The image's URL leads into a private network. Use a public address, or "
     "upload the image.",

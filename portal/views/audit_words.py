@@ -59,16 +59,19 @@ ACTIONS = MappingProxyType(
         "vm.console_close": "Closed a console",
         "vm.create": "Created a VM",
         "vm.delete": "Deleted a VM",
+        "vm.first_boot": "Had a VM's first boot run again",
         "vm.forget": "Forgot a VM",
         "vm.nic-add": "Added a NIC to a VM",
         "vm.nic-change": "Changed a NIC of a VM",
         "vm.nic-remove": "Removed a NIC from a VM",
         "vm.reboot": "Rebooted a VM",
         "vm.rename": "Renamed a VM",
+        "vm.reset_password": "Reset a VM's password",
         "vm.resize": "Resized a VM",
         "vm.shutdown": "Shut down a VM",
         "vm.start": "Started a VM",
         "vm.stop": "Forced off a VM",
+        "vm.tell": "Changed what a VM is told",
     }
 )
 KINDS = MappingProxyType(

@@ -1,5 +1,6 @@
 """A VM's page, and all that can be done to the VM there."""
 
+import base64
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,8 +11,10 @@ from django.urls import reverse
 from hypervisors.models import Job, Network
 from portal.views.audit import events_of
 from portal.views.base import PageView, tell_form
+from portal.views.boot_words import boot_words
 from portal.views.forms.nics import NicAddForm
 from portal.views.forms.vm_changes import DeleteForm, RenameForm, ResizeForm
+from portal.views.forms.vm_telling import FirstBootForm, PasswordForm, TellForm
 from portal.views.quota_bars import bars_over, vm_sizes
 from portal.views.usage import vm_charts
 from tenants.actor import Actor
@@ -19,6 +22,7 @@ from tenants.errors import RuleError
 from vms.models import Power, VirtualMachine
 from vms.services.changes import vm_delete, vm_rename, vm_resize
 from vms.services.power import vm_reboot, vm_shutdown, vm_start, vm_stop
+from vms.services.telling import vm_first_boot, vm_tell
 
 _FIELDS = {"memory_mib": "memory_gib"}
 
@@ -70,6 +74,11 @@ class VmPage(PageView):
                 "rename": RenameForm(initial={"name": vm.name}),
                 "delete": DeleteForm(vm=vm),
                 "nic_add": NicAddForm(networks=self.networks(vm)),
+                "tell": TellForm(vm=vm),
+                "password": PasswordForm(vm=vm),
+                "first_boot": FirstBootForm(vm=vm),
+                "seal_key": base64.b64encode(bytes(vm.hypervisor.seal_public)).decode(),
+                "boot": boot_words(vm),
                 "open_dialog": "",
                 **context,
             },
@@ -138,6 +147,60 @@ class VmRenameView(VmPage):
                     "vm", customer=vm.tenant.slug, name=form.cleaned_data["name"].strip()
                 )
         return self.vm_page(vm, rename=form, open_dialog="rename", status=422)
+
+
+class VmTellView(VmPage):
+    """What the guest is told from now on, without a first boot."""
+
+    permission = "vm.tell"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        vm = self.vm(customer, name)
+        form = TellForm(request.POST, vm=vm)
+        if form.is_valid():
+            try:
+                vm_tell(actor=self.actor, vm=vm, **form.cleaned_data)
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("vm", customer=vm.tenant.slug, name=vm.name)
+        return self.vm_page(vm, tell=form, open_dialog="tell", status=422)
+
+
+class VmPasswordView(VmPage):
+    """Another password, by another first boot."""
+
+    permission = "vm.tell"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        vm = self.vm(customer, name)
+        form = PasswordForm(request.POST, vm=vm)
+        if form.is_valid():
+            try:
+                vm_first_boot(actor=self.actor, vm=vm, reset=True, **form.secrets())
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("vm", customer=vm.tenant.slug, name=vm.name)
+        return self.vm_page(vm, password=form, open_dialog="password", status=422)
+
+
+class VmFirstBootView(VmPage):
+    """Another first boot."""
+
+    permission = "vm.tell"
+
+    def post(self, request: HttpRequest, customer: str, name: str) -> HttpResponse:
+        vm = self.vm(customer, name)
+        form = FirstBootForm(request.POST, vm=vm)
+        if form.is_valid():
+            try:
+                vm_first_boot(actor=self.actor, vm=vm, **form.secrets())
+            except RuleError as refusal:
+                tell_form(form, refusal)
+            else:
+                return redirect("vm", customer=vm.tenant.slug, name=vm.name)
+        return self.vm_page(vm, first_boot=form, open_dialog="first-boot", status=422)
 
 
 class VmDeleteView(VmPage):

@@ -360,6 +360,19 @@ PAGES: dict[str, Any] = {
          **{f"resize-disk_{disk.id}": disk.size_gib for disk in s.off.disks.all()}},
     ),
     "vm-rename": lambda s: (f"{s.fleet.vm_page}rename/", {"rename-name": "other"}),
+    "vm-tell": lambda s: (
+        f"{s.fleet.vm_page}tell/",
+        {"tell-ssh_keys": SSH_KEY, "tell-tags": "role = web", "tell-user_data": ""},
+    ),
+    "vm-password": lambda s: (
+        f"{s.fleet.vm_page}password/",
+        {"password-name": s.fleet.vm.name, "password-password": MARK},
+    ),
+    "vm-first-boot": lambda s: (
+        f"{s.fleet.vm_page}first-boot/",
+        {"first-boot-name": s.fleet.vm.name, "first-boot-password": MARK,
+         "first-boot-user_data": SCRIPT},
+    ),
     "vm-delete": lambda s: (
         f"{s.fleet.vm_page}delete/",
         {"delete-name": s.fleet.vm.name, "delete-disks": "delete"},
@@ -513,6 +526,12 @@ CALLS: dict[str, Any] = {
     ),
     "PATCH vms/{pk}/": lambda s: (s.fleet.vm.id, {"name": "other"}),
     "DELETE vms/{pk}/": lambda s: (s.fleet.vm.id, {}),
+    "POST vms/{pk}/tell/": lambda s: (s.fleet.vm.id, {"tags": {"role": "web"}}),
+    "POST vms/{pk}/reset_password/": lambda s: (s.fleet.vm.id, {"password": MARK}),
+    "POST vms/{pk}/first_boot/": lambda s: (
+        s.fleet.vm.id,
+        {"password": MARK, "user_data": SCRIPT},
+    ),
     "POST vms/{pk}/reboot/": lambda s: (s.fleet.vm.id, {}),
     "POST vms/{pk}/resize/": lambda s: (s.off.id, {"vcpus": 2}),
     "POST vms/{pk}/shutdown/": lambda s: (s.fleet.vm.id, {}),

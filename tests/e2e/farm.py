@@ -174,6 +174,14 @@ class Farm:
 
         self._wait_for(self.portal.wait(VmChanged, done, seconds))
 
+    def hear(self, kind: type[Result], test: Any, *, seconds: float) -> Result:
+        """The first message of this kind that passes the test, old or new."""
+        return self._wait_for(self.portal.wait(kind, test, seconds))
+
+    def do(self, job: Any) -> Any:
+        """The job's outcome, whatever it is."""
+        return self._wait_for(self._do(job))
+
     @property
     def _host(self) -> str:
         return next(iter(self.portal.hosts))

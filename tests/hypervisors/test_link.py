@@ -9,6 +9,9 @@ from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
 from agent.protocol import (
+    Boot,
+    BootAcknowledged,
+    BootReported,
     Hello,
     JobAcknowledged,
     JobFinished,
@@ -95,6 +98,28 @@ async def test_a_job_that_waited_is_sent_after_the_first_snapshot(portal):
     async with FakeAgent(portal, vm.hypervisor) as agent:
         await agent.open()
         assert (await agent.hear(JobRequest)).job_id == str(job.pk)
+
+
+async def test_news_of_a_first_boot_is_stored_and_acknowledged(portal):
+    vm = await in_database(VirtualMachineFactory)
+    boot = Boot(instance_id=str(vm.pk), verdict="failed", reason="bad_yaml", log=["a\0b"])
+    async with FakeAgent(portal, vm.hypervisor) as agent:
+        await agent.open()
+        await agent.say(BootReported(vm_id=str(vm.pk), number=7, boot=boot))
+        assert await agent.hear(BootAcknowledged) == BootAcknowledged(vm_id=str(vm.pk), number=7)
+    seen = await fresh(vm)
+    assert (seen.boot["reason"], seen.cloud_init) == ("bad_yaml", "failed")
+    assert seen.boot["log"] == ["a\ufffdb"]
+
+
+async def test_news_of_anothers_guest_is_acknowledged_and_changes_nothing(portal):
+    vm, other = await in_database(lambda: (VirtualMachineFactory(), HypervisorFactory()))
+    boot = Boot(instance_id=str(vm.pk), verdict="failed")
+    async with FakeAgent(portal, other) as agent:
+        await agent.open()
+        await agent.say(BootReported(vm_id=str(vm.pk), number=1, boot=boot))
+        await agent.hear(BootAcknowledged)
+    assert (await fresh(vm)).boot == {}
 
 
 @pytest.mark.parametrize("status", [Status.SENT, Status.RUNNING])

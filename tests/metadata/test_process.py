@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import aiohttp
@@ -22,8 +23,8 @@ from metadata.control import (
     NicStatus,
     Quit,
     Report,
+    Reported,
     Serve,
-    StateChanged,
 )
 from metadata.server import SOCKETS
 from tests.metadata.documents import document
@@ -89,12 +90,16 @@ def listeners():
         yield [one.fileno() for one in sockets], sockets[0].getsockname()[1]
 
 
-async def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+async def get(port: int, path: str, method: str = "GET", **options) -> tuple[int, str]:
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, f"http://127.0.0.1:{port}{path}") as response,
+        session.request(method, f"http://127.0.0.1:{port}{path}", **options) as response,
     ):
         return response.status, await response.text()
+
+
+def outline(status: NicStatus) -> tuple[str, str, bool]:
+    return status.nic_id, status.state, status.done
 
 
 @pytest.fixture
@@ -124,7 +129,8 @@ async def test_guests_are_served_while_the_agent_is_away_and_it_learns_of_them(s
     agent.close()
     assert await get(port, "/latest/meta-data/hostname") == (200, "web-1")
     again, greeting = await server.connect()
-    assert greeting.nics == [NicStatus(nic_id=nic.nic_id, state="served", done=False)]
+    [status] = greeting.nics
+    assert outline(status) == (nic.nic_id, "served", False)
     assert await ask(again, Serve(document=document(nic_id=nic.nic_id, hostname="new"))) == Answer()
     assert await get(port, "/latest/meta-data/hostname") == (200, "new")
 
@@ -135,13 +141,49 @@ async def test_the_agent_hears_of_each_change(server):
     with listeners() as (descriptors, port):
         await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
     await get(port, "/openstack")
-    assert await hear(agent) == StateChanged(
-        status=NicStatus(nic_id=nic.nic_id, state="served", done=False)
-    )
+    asked = (await hear(agent)).status
+    assert outline(asked) == (nic.nic_id, "served", False)
     await get(port, "/basalt/v1/done", "POST")
-    assert await hear(agent) == StateChanged(
-        status=NicStatus(nic_id=nic.nic_id, state="sealed", done=True)
-    )
+    sealed = (await hear(agent)).status
+    assert outline(sealed) == (nic.nic_id, "sealed", True)
+    assert asked.asked_at == sealed.asked_at < sealed.sealed_at <= time.time()
+    assert sealed.instance_id == nic.instance_id
+
+
+async def test_what_a_guest_reports_is_told_and_told_again_to_the_next_agent(server):
+    nic = document()
+    agent, _ = await server.connect()
+    with listeners() as (descriptors, port):
+        await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
+    event = {"name": "modules-final", "event_type": "finish", "result": "FAIL"}
+    for _ in range(2):
+        await get(port, "/basalt/v1/report", "POST", json=event)
+    told = await hear(agent)
+    assert isinstance(told, Reported)
+    assert (told.nic_id, told.instance_id) == (nic.nic_id, nic.instance_id)
+    assert (told.word.stage, told.word.result) == ("final", "FAIL")
+    agent.close()
+    again, _ = await server.connect()
+    assert await hear(again) == told
+
+
+async def test_at_its_deadline_a_guest_is_sealed_though_no_agent_is_there(server):
+    first, second = (document(seal_at=time.time() + 2) for _ in range(2))
+    agent, _ = await server.connect()
+    ports = []
+    for nic in (first, second):
+        with listeners() as (descriptors, port):
+            await ask(agent, Serve(document=nic, sockets=SOCKETS), descriptors)
+            ports.append(port)
+    assert (await get(ports[0], "/openstack/latest/user_data"))[0] == 200
+    agent.close()
+    for _ in range(100):
+        if (await get(ports[1], "/openstack/latest/user_data"))[0] == 404:
+            break
+        await asyncio.sleep(0.1)
+    assert [(await get(port, "/openstack/latest/user_data"))[0] for port in ports] == [404, 404]
+    _, greeting = await server.connect()
+    assert {(nic.state, nic.reported_at) for nic in greeting.nics} == {("sealed", None)}
 
 
 async def test_one_nics_done_seals_all_nics_of_the_guest_and_no_other(server):

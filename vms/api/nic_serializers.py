@@ -43,6 +43,9 @@ class NicSerializer(serializers.ModelSerializer[Nic]):
             "guard",
             "observed_addresses",
             "metadata_state",
+            "asked_at",
+            "served_at",
+            "sealed_at",
             "lan_dhcp",
             "dropped",
         ]

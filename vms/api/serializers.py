@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hypervisors.api.serializers import JobSerializer
@@ -11,6 +12,7 @@ from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer, ro
 from tenants.models import Site
 from vms.api.nic_serializers import NO_SUCH_NETWORK, NicSerializer, NicWishSerializer
 from vms.api.setup_serializers import SetupSerializer
+from vms.api.telling_serializers import BootSerializer
 from vms.models import Disk, Image, VirtualMachine
 from vms.services.capacity import site_choose_host
 from vms.services.creation import NicRequest, VmRequest
@@ -38,6 +40,7 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
         read_only=True, help_text="What is not secret of it, with its variables as written."
     )
     tags = serializers.DictField(child=serializers.CharField(), read_only=True)
+    boot = serializers.SerializerMethodField(help_text="Null: nothing was heard of it yet.")
     disks = DiskSerializer(many=True, read_only=True)
     nics = NicSerializer(many=True, read_only=True)
 
@@ -56,6 +59,9 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
             "observed_at",
             "cloud_init",
             "cloud_init_at",
+            "boot",
+            "boot_at",
+            "instance_id",
             "vcpus",
             "memory_mib",
             "firmware",
@@ -73,6 +79,10 @@ class VmSerializer(serializers.ModelSerializer[VirtualMachine]):
             "created_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(BootSerializer(allow_null=True))
+    def get_boot(self, vm: VirtualMachine) -> dict[str, Any] | None:
+        return dict(BootSerializer(vm.boot).data) if vm.boot else None
 
 
 class VmAndJobSerializer(serializers.Serializer[Any]):

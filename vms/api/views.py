@@ -27,8 +27,9 @@ from vms.api.serializers import (
     VmResizeSerializer,
     VmSerializer,
 )
+from vms.api.telling_serializers import FirstBootSerializer, VmTellSerializer
 from vms.models import Power, VirtualMachine, VmUsage
-from vms.services import changes, power
+from vms.services import changes, power, telling
 from vms.services.creation import vm_create
 
 
@@ -65,6 +66,9 @@ class VmViewSet(
         "stop": "vm.power",
         "reboot": "vm.power",
         "resize": "vm.edit",
+        "tell": "vm.tell",
+        "reset_password": "vm.tell",
+        "first_boot": "vm.tell",
         "usage": "vm.view",
     }
 
@@ -161,6 +165,34 @@ class VmViewSet(
         return _accepted(
             changes.vm_resize(actor=self.actor, vm=vm, **self.checked(VmResizeSerializer))
         )
+
+    @extend_schema(request=VmTellSerializer, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def tell(self, request: Request, pk: str) -> Response:
+        """Serve the guest other keys, tags or user-data, at once and without a restart."""
+        vm = self.get_object()
+        wishes = self.checked(VmTellSerializer)
+        return _accepted(telling.vm_tell(actor=self.actor, vm=vm, **wishes))
+
+    @extend_schema(request=FirstBootSerializer, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def reset_password(self, request: Request, pk: str) -> Response:
+        """Give the VM's user another password, by a first boot at its next start from off."""
+        return self._first_boot(reset=True)
+
+    @extend_schema(request=FirstBootSerializer, responses={202: JobSerializer})
+    @action(detail=True, methods=["post"])
+    def first_boot(self, request: Request, pk: str) -> Response:
+        """Run the first boot again, at the VM's next start from off. Host keys are made anew,
+        users, packages and scripts done again; a password that is not given is locked."""
+        return self._first_boot(reset=False)
+
+    def _first_boot(self, *, reset: bool) -> Response:
+        vm = self.get_object()
+        serializer = FirstBootSerializer(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        wishes = serializer.wishes(vm)
+        return _accepted(telling.vm_first_boot(actor=self.actor, vm=vm, reset=reset, **wishes))
 
     @extend_schema(parameters=[UsageQuerySerializer], responses={200: UsageSerializer})
     @action(detail=True, filterset_class=None, pagination_class=None)

@@ -26,6 +26,7 @@ from vms.models.vm import VirtualMachineQuerySet
 from vms.services.capacity import GIB
 from vms.services.observing import vm_observed
 from vms.services.specs import guest_spec, nic_specs
+from vms.services.telling import tell_words, told
 
 
 def job_kinds_register() -> None:
@@ -39,6 +40,9 @@ def job_kinds_register() -> None:
         ("vm.resize", "Resize VM", _build_resize, _on_resize_end),
         ("vm.rename", "Rename VM", _build_rename, _on_rename_end),
         ("vm.delete", "Delete VM", _build_delete, _on_delete_end),
+        ("vm.tell", "Change what the guest is told", _build_tell, _on_tell_end),
+        ("vm.reset_password", "Reset password", _build_tell, _on_tell_end),
+        ("vm.first_boot", "Run first boot again", _build_tell, _on_tell_end),
     ):
         job_kind_register(JobKind(name=name, label=label, build=build, on_end=on_end))
 
@@ -117,6 +121,10 @@ def _build_delete(job: Job) -> JobArguments:
     return DeleteVm(vm_id=str(job.subject_id), keep_disks=bool(job.arguments.get("keep_disks")))
 
 
+def _build_tell(job: Job) -> JobArguments:
+    return tell_words(job, _subject(job))
+
+
 def _subject(job: Job) -> VirtualMachine:
     vm = (
         _of_job(job)
@@ -153,7 +161,11 @@ def _on_create_end(job: Job, report: JobFinished | None) -> None:
         # The host has its own copy; here it has no use any more.
         vm.sealed_secrets = None
         vm.save(update_fields=["state", "sealed_secrets"])
-    elif job.status != Status.LOST:
+    elif job.status == Status.LOST:
+        # Nothing is sent again: whoever tries again gives them again.
+        vm.sealed_secrets = None
+        vm.save(update_fields=["sealed_secrets"])
+    else:
         _remove(vm)
         return
     _on_end(job, report)
@@ -193,6 +205,14 @@ def _on_rename_end(job: Job, report: JobFinished | None) -> None:
             # Somebody took the old name meanwhile. The new one stays: it is in use by no one
             # else, and the host knows its guests by id.
             pass
+    _on_end(job, report)
+
+
+def _on_tell_end(job: Job, report: JobFinished | None) -> None:
+    vm = _locked_subject(job)
+    if vm is None:
+        return
+    told(vm, job, succeeded=job.status == Status.SUCCEEDED)
     _on_end(job, report)
 
 

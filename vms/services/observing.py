@@ -1,12 +1,13 @@
 """What hosts report about their guests, written into the rows. The portal never assumes."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from django.db import models
 from django.utils import timezone
 
-from agent.protocol import NicReport, VmReport
+from agent.protocol import Boot, NicReport, VmReport
 from hypervisors.models import Hypervisor, Job
 from hypervisors.services.observers import GuestObserver, guest_observer_register
 from tenants.services.live import live_publish
@@ -14,13 +15,25 @@ from vms.models import Power, VirtualMachine
 from vms.services.usage import guests_usage_record
 
 State = VirtualMachine.State
+_LAST_MOMENT = 4_102_444_800.0
+"""The year 2100, in seconds since the Unix epoch."""
+_CLOUD_INIT = {
+    "waiting": VirtualMachine.CloudInit.RUNNING,
+    "running": VirtualMachine.CloudInit.RUNNING,
+    "done": VirtualMachine.CloudInit.DONE,
+    "degraded": VirtualMachine.CloudInit.DONE,
+    "failed": VirtualMachine.CloudInit.FAILED,
+}
 
 
 def guest_observer_install() -> None:
     """Called once, when Django is ready."""
     guest_observer_register(
         GuestObserver(
-            snapshot=host_guests_observed, changed=guest_changed, usage=guests_usage_record
+            snapshot=host_guests_observed,
+            changed=guest_changed,
+            usage=guests_usage_record,
+            boot=boot_observed,
         )
     )
 
@@ -54,6 +67,25 @@ def vm_observed(vm: VirtualMachine, report: VmReport) -> None:
     _write(vm, observed_at=timezone.now())
 
 
+def boot_observed(hypervisor: Hypervisor, vm_id: str, boot: Boot) -> None:
+    """How the first boot of one guest goes. Only of this host's own."""
+    for vm in _locked(hypervisor).filter(pk=vm_id):
+        seen: dict[str, Any] = {"boot": msgspec.to_builtins(boot)}
+        said = _CLOUD_INIT[boot.verdict]
+        if said != vm.cloud_init:
+            seen |= {"cloud_init": said, "cloud_init_at": timezone.now()}
+        if _write(vm, **seen):
+            _write(vm, boot_at=timezone.now())
+            live_publish(tenant_id=vm.tenant_id, kind="vm", object_id=vm.id)
+
+
+def _moment(timestamp: float | None) -> datetime | None:
+    """A host's clock may be wrong, and its agent hostile: what is no moment is none."""
+    if timestamp is None or not 0 < timestamp < _LAST_MOMENT:
+        return None
+    return datetime.fromtimestamp(timestamp, tz=UTC)
+
+
 def _store(vm: VirtualMachine, report: VmReport) -> None:
     """The report without its time; open pages are told if anything changed."""
     seen: dict[str, Any] = {"observed_power": report.power}
@@ -81,6 +113,9 @@ def _store(vm: VirtualMachine, report: VmReport) -> None:
                 nic,
                 observed_addresses=nic_report.addresses,
                 metadata_state=nic_report.metadata,
+                asked_at=_moment(nic_report.asked_at),
+                served_at=_moment(nic_report.served_at),
+                sealed_at=_moment(nic_report.sealed_at),
                 lan_dhcp=nic_report.lan_dhcp,
             )
             # No page is told: frames are dropped all the time, and it is no event.

@@ -123,16 +123,23 @@ def _identity(domain: ET.Element, guest: GuestDefinition) -> None:
         entries["product"] = OPENSTACK
         chassis = ET.SubElement(info, "chassis")
         ET.SubElement(chassis, "entry", name="asset").text = OPENSTACK
+        if guest.system_uuid is not None:
+            _say_uuid(domain, guest.system_uuid)
     elif guest.identity == "ec2":
         entries["serial"] = ec2_uuid(guest.vm_id)
         del entries["uuid"]
-        commands = ET.SubElement(domain, f"{{{QEMU_NAMESPACE}}}commandline")
-        for argument in ("-smbios", f"type=1,uuid={entries['serial']}"):
-            ET.SubElement(commands, f"{{{QEMU_NAMESPACE}}}arg", value=argument)
+        _say_uuid(domain, entries["serial"])
     else:
         entries["serial"] = NOCLOUD
     for name, value in entries.items():
         ET.SubElement(system, "entry", name=name).text = value
+
+
+def _say_uuid(domain: ET.Element, system_uuid: str) -> None:
+    """libvirt wants the firmware's UUID to be the domain's; QEMU takes the last one said."""
+    line = ET.SubElement(domain, f"{{{QEMU_NAMESPACE}}}commandline")
+    for value in ("-smbios", f"type=1,uuid={system_uuid}"):
+        ET.SubElement(line, f"{{{QEMU_NAMESPACE}}}arg", value=value)
 
 
 def _processor(domain: ET.Element, host: HostKind) -> None:
@@ -181,6 +188,9 @@ def _devices(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None
         index = str(number + 1)
         ET.SubElement(devices, "controller", type="pci", index=index, model="pcie-root-port")
     serial = ET.SubElement(devices, "serial", type="pty")
+    if guest.serial_log is not None:
+        # virtlogd turns it over at 2 MiB, and keeps three of them.
+        ET.SubElement(serial, "log", file=guest.serial_log, append="off")
     ET.SubElement(serial, "target", type="isa-serial", port="0")
     console = ET.SubElement(devices, "console", type="pty")
     ET.SubElement(console, "target", type="serial", port="0")

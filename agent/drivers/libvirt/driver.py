@@ -21,6 +21,7 @@ from agent.drivers.libvirt.domain_xml import (
     owner,
     serial_pty,
 )
+from agent.drivers.libvirt.guest_files import read_guest_files
 from agent.drivers.libvirt.plugging import NicPlugs
 from agent.drivers.libvirt.screen import read_screen
 from agent.errors import JobFailedError
@@ -199,6 +200,11 @@ class LibvirtDriver(NicPlugs):
                 for address in interface.get("addrs") or []:
                     _add_address(known, address["addr"], address["prefix"])
         return found
+
+    async def guest_files(self, vm_id: str, paths: list[str]) -> dict[str, bytes]:
+        return await self._look(
+            lambda connection: read_guest_files(self._required(connection, vm_id), paths)
+        )
 
     # ------------------------------------------------------------------ changing
 

@@ -153,6 +153,9 @@ class SimulatedDriver:
     async def addresses(self, vm_id: str) -> dict[str, list[str]]:  # noqa: ARG002
         return {}
 
+    async def guest_files(self, vm_id: str, paths: list[str]) -> dict[str, bytes]:  # noqa: ARG002
+        return {}
+
     async def open_console(self, vm_id: str, kind: Literal["vnc", "serial"]) -> int:
         guest = self._guests.get(vm_id)
         if guest is None or guest.power != "running":

@@ -5,7 +5,9 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from agent.drivers.base import (
     DriverFacts,
@@ -21,23 +23,35 @@ from agent.protocol import (
     NicSpec,
     Usage,
 )
-from metadata.control import NicStatus
+from metadata.boot_reports import BootEvent, BootFinal, BootWord
+from metadata.control import NicStatus, Reported
 
 if TYPE_CHECKING:
     from metadata.documents import NicDocument
 
+_STAGES: tuple[tuple[Literal["network", "config", "final"], float], ...] = (
+    ("network", 1.0),
+    ("config", 0.8),
+    ("final", 2.2),
+)
 SIMULATED_BRIDGES = ("br0",)
 
 
 class SimulatedPlumber:
     """NICs without a wire: cloud-init on them ends some seconds after the start."""
 
-    def __init__(self, *, on_state: Callable[[NicStatus], None], pace: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        on_state: Callable[[NicStatus], None],
+        on_report: Callable[[Reported], None] = lambda report: None,  # noqa: ARG005
+        pace: float = 1.0,
+    ) -> None:
         self._on_state = on_state
+        self._on_report = on_report
         self._pace = pace
         self._nics: dict[str, asyncio.Task[None] | None] = {}
         self._guarded: set[str] = set()
-        self._done: set[str] = set()
 
     async def start(self) -> None:
         """Nothing to start."""
@@ -61,7 +75,12 @@ class SimulatedPlumber:
     async def attach(self, *, nic: NicSpec, tap: str, document: "NicDocument") -> None:  # noqa: ARG002
         (self._guarded.add if nic.guard else self._guarded.discard)(nic.nic_id)
         if nic.nic_id not in self._nics:
-            self._nics[nic.nic_id] = asyncio.create_task(self._first_boot(nic.nic_id))
+            # A guest that was configured before asks nobody anything.
+            boot = None if document.sealed else asyncio.create_task(self._first_boot(document))
+            self._nics[nic.nic_id] = boot
+
+    async def update(self, *, nic_id: str, document: "NicDocument") -> None:
+        """Nobody reads it."""
 
     async def detach(self, nic_id: str) -> None:
         task = self._nics.pop(nic_id, None)
@@ -74,11 +93,46 @@ class SimulatedPlumber:
     async def dropped(self) -> dict[str, DroppedFrames]:
         return {nic_id: DroppedFrames() for nic_id in self._guarded & set(self._nics)}
 
-    async def _first_boot(self, nic_id: str) -> None:
-        await asyncio.sleep(4 * self._pace)
-        self._on_state(NicStatus(nic_id=nic_id, state="served", done=False))
-        await asyncio.sleep(6 * self._pace)
-        self._on_state(NicStatus(nic_id=nic_id, state="sealed", done=True))
+    async def _first_boot(self, document: "NicDocument") -> None:
+        """As a small Debian guest does it, in a quarter of its time."""
+        await asyncio.sleep(3 * self._pace)
+        asked_at = time.time()
+        status = NicStatus(
+            nic_id=document.nic_id,
+            instance_id=document.instance_id,
+            state="served",
+            done=False,
+            asked_at=asked_at,
+        )
+        self._on_state(status)
+        await asyncio.sleep(1 * self._pace)
+        status = msgspec.structs.replace(status, served_at=time.time())
+        self._on_state(status)
+        for stage, seconds in _STAGES:
+            self._say(document, BootEvent(stage=stage, kind="start", at=time.time()))
+            await asyncio.sleep(seconds * self._pace)
+            self._say(document, BootEvent(stage=stage, kind="finish", at=time.time()))
+        await asyncio.sleep(1 * self._pace)
+        now = time.time()
+        self._on_state(
+            msgspec.structs.replace(
+                status, state="sealed", done=True, sealed_at=now, reported_at=now
+            )
+        )
+        await asyncio.sleep(1 * self._pace)
+        self._say(
+            document,
+            BootFinal(
+                datasource="DataSourceOpenStackLocal [net,ver=2]",
+                seconds={"local": 2.4, "network": 1.9, "config": 1.1, "final": 3.7},
+                at=time.time(),
+            ),
+        )
+
+    def _say(self, document: "NicDocument", word: BootWord) -> None:
+        self._on_report(
+            Reported(nic_id=document.nic_id, instance_id=document.instance_id, word=word)
+        )
 
 
 class SimulatedProbe(HostProbe):

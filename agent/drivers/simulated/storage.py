@@ -108,6 +108,15 @@ class SimulatedDisks:
     def nvram(self, vm_id: str) -> str:
         return f"{vm_id}/nvram"
 
+    def serial_log(self, vm_id: str) -> str | None:  # noqa: ARG002
+        return None
+
+    def read_serial(self, vm_id: str, offset: int) -> tuple[bytes, int]:  # noqa: ARG002
+        return b"", offset
+
+    def remove_serial(self, vm_id: str) -> None:
+        """Nothing is written down."""
+
     def orphans(self, keep: set[str]) -> list[str]:
         return [vm_id for vm_id in self._sizes if vm_id not in keep]
 
