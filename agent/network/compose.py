@@ -27,6 +27,9 @@ DONE_URL = f"http://{METADATA_IPV4}/basalt/v1/done"
 
 # What the customer's own cloud-config says stays; lists of both (users above all) add up.
 _MERGE = "list(append)+dict(no_replace,recurse_list)+str()"
+# The customer's sealed part beside the readable one: its own single values win.
+_ADD_UP = "list(append)+dict(replace,recurse_list)+str()"
+_SECRET = "sealed-user-data"
 _USER_DATA_BYTES = 262_144
 """Of a text once its variables are filled in."""
 
@@ -67,7 +70,11 @@ def nic_document(
             ssh_keys=guest.ssh_keys,
             links=[_link(one, host_dns) for one in nics],
             user_data=merged_user_data(
-                guest=guest, password_hash=password_hash, user_data=secret or clear, vendor=within
+                guest=guest,
+                password_hash=password_hash,
+                user_data=clear,
+                secret=secret,
+                vendor=within,
             ),
             open_user_data=open_user_data(guest=guest, user_data=clear),
             vendor_data=None if within else vendor,
@@ -101,10 +108,12 @@ def merged_user_data(
     guest: GuestSpec,
     password_hash: str | None,
     user_data: str | None,
+    secret: str | None = None,
     vendor: str | None = None,
 ) -> bytes:
-    """The vendor's user-data, the customer's and ours as one MIME message. Of two parts that
-    say the same, the later one counts, but for ours, which adds to the others."""
+    """The vendor's user-data, the customer's in clear, the sealed one and ours as one MIME
+    message. Of two parts that say the same, the later one counts, but for ours, which adds to
+    the others; lists of the customer's two parts add up."""
     config = _cloud_config(guest)
     [user] = config["users"]
     user["lock_passwd"] = password_hash is None
@@ -114,7 +123,7 @@ def merged_user_data(
     # Said either way: images differ in what they allow when nobody says anything. Whoever
     # gives a key wants keys; the password is then for the console and sudo.
     config["ssh_pwauth"] = password_hash is not None and not guest.ssh_keys
-    return _message(config, {"vendor-data": vendor, "user-data": user_data})
+    return _message(config, {"vendor-data": vendor, "user-data": user_data, _SECRET: secret})
 
 
 def open_user_data(*, guest: GuestSpec, user_data: str | None) -> bytes:
@@ -153,6 +162,9 @@ def _text_part(content: str, name: str) -> Message:
     # text/plain asks cloud-init to tell the part's kind from its first line.
     part = MIMEText(text, "plain", "utf-8")
     part.add_header("Content-Disposition", "attachment", filename=name)
+    if name == _SECRET:
+        part.add_header("Merge-Type", _ADD_UP)
+        part.add_header("X-Merge-Type", _ADD_UP)
     return part
 
 

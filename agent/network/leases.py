@@ -25,7 +25,7 @@ def lease_for(nic: NicSpec, *, host_dns: list[str]) -> Lease | None:
         routes=[
             LeaseRoute(destination=route.destination, gateway=route.gateway)
             for route in network.routes
-            if ip_network(route.destination).version == 4
+            if ip_network(route.destination, strict=False).version == 4
         ],
         search=network.search,
     )

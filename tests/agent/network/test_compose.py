@@ -366,3 +366,25 @@ def test_a_guest_with_ipv6_alone_borrows_an_address_to_be_told():
 def test_an_address_that_cannot_be_read_is_refused(address):
     with pytest.raises(NetworkError, match="cannot be read"):
         composed(nic(address))
+
+
+def test_what_is_readable_and_what_was_sealed_are_two_parts_in_this_order():
+    document = composed(
+        nic("10.1.0.5/24"),
+        of={"user_data": "#cloud-config\npackages: [htop]\n"},
+        user_data="#!/bin/sh\necho hush\n",
+    )
+    texts = [part.get_payload(decode=True).decode() for part in parts(document.user_data)]
+    assert texts[0] == "#cloud-config\npackages: [htop]\n"
+    assert texts[1] == "#!/bin/sh\necho hush\n"
+    left = [part.get_payload(decode=True).decode() for part in parts(document.open_user_data)]
+    assert left[0] == texts[0]
+    assert not [text for text in left if "hush" in text]
+
+
+def test_lists_of_the_sealed_part_are_added_to_those_of_the_readable_one():
+    readable, sealed = "#cloud-config\npackages: [a]\n", "#cloud-config\npackages: [b]\n"
+    document = composed(nic("10.1.0.5/24"), of={"user_data": readable}, user_data=sealed)
+    merging = [part["Merge-Type"] for part in parts(document.user_data)]
+    assert merging[0] is None
+    assert merging[1].startswith("list(append)")
