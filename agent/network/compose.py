@@ -29,7 +29,7 @@ DONE_URL = f"http://{METADATA_IPV4}/basalt/v1/done"
 _MERGE = "list(append)+dict(no_replace,recurse_list)+str()"
 # The customer's sealed part beside the readable one: its own single values win.
 _ADD_UP = "list(append)+dict(replace,recurse_list)+str()"
-_SECRET = "sealed-user-data"
+_SEALED_PART = "sealed-user-data"
 _USER_DATA_BYTES = 262_144
 """Of a text once its variables are filled in."""
 
@@ -123,7 +123,7 @@ def merged_user_data(
     # Said either way: images differ in what they allow when nobody says anything. Whoever
     # gives a key wants keys; the password is then for the console and sudo.
     config["ssh_pwauth"] = password_hash is not None and not guest.ssh_keys
-    return _message(config, {"vendor-data": vendor, "user-data": user_data, _SECRET: secret})
+    return _message(config, {"vendor-data": vendor, "user-data": user_data, _SEALED_PART: secret})
 
 
 def open_user_data(*, guest: GuestSpec, user_data: str | None) -> bytes:
@@ -162,7 +162,7 @@ def _text_part(content: str, name: str) -> Message:
     # text/plain asks cloud-init to tell the part's kind from its first line.
     part = MIMEText(text, "plain", "utf-8")
     part.add_header("Content-Disposition", "attachment", filename=name)
-    if name == _SECRET:
+    if name == _SEALED_PART:
         part.add_header("Merge-Type", _ADD_UP)
         part.add_header("X-Merge-Type", _ADD_UP)
     return part
