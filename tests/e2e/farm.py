@@ -94,6 +94,20 @@ class Inside:
         return json.loads(done.stdout)["return"]
 
 
+def guest_image(name: str) -> Path:
+    """An image of `python -m build guest`, built if it is not there. Raises CalledProcessError."""
+    cache = os.environ.get("BASALT_IMAGE_CACHE", str(ROOT / "var" / "images"))
+    options = ["--output", cache, "--max-age-hours", "168"]
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "guest", name, *options],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Path(built.stdout.strip().splitlines()[-1])
+
+
 class Farm:
     """A portal that knows one host, the host's agent, and guest images that it has."""
 
@@ -132,18 +146,9 @@ class Farm:
         return base64.b64decode(self.portal.hosts[self._host]["seal_public"])
 
     def image(self, name: str) -> ImageSource:
-        """A guest image of `python -m build guest`, built here if it is not there."""
+        """A guest image, which the portal has from now on."""
         if name not in self._images:
-            cache = os.environ.get("BASALT_IMAGE_CACHE", str(ROOT / "var" / "images"))
-            options = ["--output", cache, "--max-age-hours", "168"]
-            built = subprocess.run(
-                [sys.executable, "-m", "build", "guest", name, *options],
-                cwd=ROOT,
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            path = Path(built.stdout.strip().splitlines()[-1])
+            path = guest_image(name)
             content = path.read_bytes()
             self._images[name] = ImageSource(
                 version_id=str(uuid.uuid4()),

@@ -6,6 +6,7 @@ BASALT_GUESTS=all boots every combination. Without it a part stands for the whol
 import contextlib
 import email
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -90,6 +91,46 @@ def test_user_key_password_and_names_are_there(found):
 def test_the_customers_script_and_the_msps_part_ran_with_their_variables(found):
     assert found["proof"] == f"ran as root at {SITE}"
     assert found["vendor"] == SITE
+
+
+def test_the_network_is_what_the_portal_or_the_site_gives(found):
+    prefix = found.lan.router.rsplit(".", 1)[0]
+    match found.case.network:
+        case "given":
+            _has_given_addresses(found, prefix)
+        case "site":
+            assert f" {prefix}.1" in found["addresses"]
+            assert f"default via {found.lan.router} " in found["routes"]
+        case "silent":
+            assert "169.254.10.1/16" in found["addresses"]
+            assert "default" not in found["routes"]
+
+
+def _has_given_addresses(found: Found, prefix: str) -> None:
+    number = found["hostname"].removeprefix("web-")
+    address = f"{prefix}.{number}/24"
+    address6 = f"{found.lan.router6.removesuffix('1')}{number}/64"
+    assert address in found["addresses"]
+    assert f"default via {found.lan.router} " in found["routes"]
+    assert found.lan.router in found["dns"]
+    if found.case.form == "nocloud" and found.case.suite == "debian-12":
+        # Its NoCloud takes no network over HTTP: the lease carries what it can.
+        assert "dhcp4: true" in found["netplan"]
+        return
+    # cloud-init writes it with or without quotes.
+    written = re.sub(r"[\"' ]", "", found["netplan"])
+    assert address6 in found["addresses"]
+    assert f"-{address6}" in written
+    if found.case.form == "ec2":
+        # The form has no words for more: the rest comes by the lease.
+        assert "dhcp4:true" in written
+        return
+    assert f"-{address}" in written
+    assert f"default via {found.lan.router6} " in found["routes6"]
+    assert f"10.99.0.0/16 via {found.lan.router} " in found["routes"]
+    assert found.lan.router6 in found["dns"]
+    assert "corp.example" in found["search"]
+    assert found["mtu"] == "1400"
 
 
 def test_the_service_answers_an_unprivileged_user_on_both_families(found):
