@@ -52,6 +52,8 @@ class DocumentWriter:
             password_hash=password_hash,
             user_data=secrets.user_data,
             host_dns=host_dns(),
+            instance_type=f"basalt.{record.vcpus}x{record.memory_mib}",
+            image_id=record.image_id,
         )
         # After the first boot nothing secret is served again, whatever restarts.
         over = record.cloud_init == "done"

@@ -59,6 +59,7 @@ async def define_guest(host: Host, record: VmRecord) -> None:
             nvram=host.disks.nvram(record.vm_id),
             disks=host.disks.definitions(record.vm_id, record.disks),
             nics=nics,
+            identity=record.guest.identity,
         )
     )
 

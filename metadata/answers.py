@@ -10,6 +10,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     body: bytes = b""
     content_type: str = "text/plain"
+    headers: dict[str, str] = {}
 
 
 Leaf = Callable[[], Answer]

@@ -8,10 +8,9 @@ import base64
 import os
 from typing import Any
 
-import msgspec
-
 from metadata.answers import Answer, Tree, json_answer, not_found, resolve, text
 from metadata.documents import NicDocument
+from metadata.network_data import network_data
 
 VERSIONS = (
     "2012-08-10",
@@ -37,15 +36,16 @@ def answer(document: NicDocument, parts: list[str]) -> Answer:
 def _files(document: NicDocument) -> Tree:
     files: Tree = {
         "meta_data.json": lambda: json_answer(meta_data(document)),
-        "network_data.json": lambda: json_answer(document.network_data),
-        "vendor_data.json": lambda: _vendor_data(document),
+        "network_data.json": lambda: json_answer(network_data(document)),
+        "vendor_data.json": lambda: json_answer(vendor_data(document)),
+        # Nova's second place, for what another service says at each request: nobody here.
         "vendor_data2.json": lambda: json_answer({}),
     }
     if not document.sealed:
         # Where it may be asked for and posted; the server of the NIC holds it.
         files["password"] = lambda: text("")
-        if document.user_data is not None:
-            files["user_data"] = lambda: user_data(document)
+    if user_data(document).status == 200:
+        files["user_data"] = lambda: user_data(document)
     return files
 
 
@@ -58,8 +58,8 @@ def meta_data(document: NicDocument) -> dict[str, Any]:
         "name": document.hostname,
         "hostname": document.hostname,
         "launch_index": 0,
-        "availability_zone": "basalt",
-        "meta": {},
+        "availability_zone": document.zone,
+        "meta": document.tags,
         "public_keys": dict(zip(names, document.ssh_keys, strict=True)),
         "keys": [
             {"name": name, "type": "ssh", "data": key}
@@ -71,17 +71,15 @@ def meta_data(document: NicDocument) -> dict[str, Any]:
 
 
 def user_data(document: NicDocument) -> Answer:
-    """The user-data as it is. Withheld once the first boot is over: it holds secrets."""
-    if document.sealed or document.user_data is None:
+    """The user-data as it is; once the first boot is over, what is not secret of it."""
+    served = document.open_user_data if document.sealed else document.user_data
+    if served is None:
         return not_found()
-    return Answer(body=document.user_data, content_type="application/octet-stream")
+    return Answer(body=served, content_type="application/octet-stream")
 
 
-def _vendor_data(document: NicDocument) -> Answer:
-    if document.sealed or document.vendor_data is None:
-        return json_answer({})
-    try:
-        msgspec.json.decode(document.vendor_data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return not_found()
-    return Answer(body=document.vendor_data, content_type="application/json")
+def vendor_data(document: NicDocument) -> dict[str, str]:
+    """The MSP's part, where cloud-init looks for it. The customer's own goes before."""
+    if document.sealed or not document.vendor_data:
+        return {}
+    return {"cloud-init": document.vendor_data}

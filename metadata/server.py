@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from metadata import ec2, openstack
+from metadata import ec2, nocloud, openstack
 from metadata.answers import Answer, text
 from metadata.control import NicState, NicStatus
 from metadata.documents import NicDocument, sealed_document
@@ -16,13 +16,14 @@ from metadata.ears import Ear
 from metadata.responder import Responder
 from metadata.router import ADVERTISEMENT, ALL_NODES, is_solicitation
 from metadata.throttle import Throttle
+from metadata.tokens import TokenMint, seconds_asked
 
 SOCKETS = 5
 """Of each NIC, in `Serve`'s order."""
 _BODY_BYTES = 65_536
 _BODY_S = 10.0
 _PASSWORD_BYTES = 4096
-_TOKEN_SECONDS = 21_600
+_TOKEN, _TOKEN_TIME = "X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds"
 _REQUESTS_PER_S, _REQUEST_BURST = 100.0, 400.0
 _SOLICITATIONS_PER_S, _SOLICITATION_BURST = 1.0, 8.0
 _ETH_P_IP = 0x0800
@@ -39,6 +40,7 @@ class Nic:
         self.done = document.sealed
         self._on_change = on_change
         self._password = b""
+        self._tokens = TokenMint()
         self._responder = Responder()
         self._requests = Throttle(per_second=_REQUESTS_PER_S, burst=_REQUEST_BURST)
         self._doors = Doors(self.handle)
@@ -109,34 +111,54 @@ class Nic:
                 "Content-Type": answer.content_type,
                 "Cache-Control": "no-store",
                 "Server": "Basalt",
+                **answer.headers,
             },
         )
 
     async def _answer(self, request: web.BaseRequest) -> Answer:
         parts = [part for part in request.path.split("/") if part]
         if request.method in ("GET", "HEAD"):
-            return self._look_up(parts)
+            return self._look_up(parts, request.headers.get(_TOKEN))
         match request.method, parts:
             case "POST", ["basalt", "v1", "done"]:
                 return await self._first_boot_done(request)
             case "POST", ["openstack", _, "password"]:
                 return await self._take_password(request)
             case "PUT", ["latest", "api", "token"]:
-                return _token(request)
+                return self._token(request)
         return text("Method Not Allowed", status=405)
 
-    def _look_up(self, parts: list[str]) -> Answer:
+    def _look_up(self, parts: list[str], token: str | None) -> Answer:
         match parts:
             case ["openstack", _, "password"] if not self.document.sealed:
                 answer = text(self._password.decode())
             case ["openstack", *rest]:
                 answer = openstack.answer(self.document, rest)
+            case ["nocloud", *rest]:
+                answer = nocloud.answer(self.document, rest)
+            case _ if token is not None and not self._knows(token):
+                # AWS's answer, at which programs fetch a new one.
+                answer = text("Unauthorized", status=401)
             case _:
                 answer = ec2.answer(self.document, parts)
         if answer.status == 200 and not self.asked:
             self.asked = True
             self._on_change(self)
         return answer
+
+    def _knows(self, token: str) -> bool:
+        return self._tokens.accepts(token, now=asyncio.get_running_loop().time())
+
+    def _token(self, request: web.BaseRequest) -> Answer:
+        """IMDSv2, for SDKs. Answered as AWS does, and asked for by nobody but who sends it."""
+        if "X-Forwarded-For" in request.headers:
+            # Through a proxy: the form is there to keep exactly those out.
+            return text("Forbidden", status=403)
+        seconds = seconds_asked(request.headers.get(_TOKEN_TIME, ""))
+        if seconds is None:
+            return text("Bad Request", status=400)
+        token = self._tokens.token(seconds=seconds, now=asyncio.get_running_loop().time())
+        return Answer(body=token.encode(), headers={_TOKEN_TIME: str(seconds)})
 
     async def _first_boot_done(self, request: web.BaseRequest) -> Answer:
         """cloud-init's phone_home. What it posts is read to its end and not believed: the
@@ -195,16 +217,3 @@ async def _body(request: web.BaseRequest, limit: int) -> bytes | None:
     except TimeoutError:
         return None
     return body
-
-
-def _token(request: web.BaseRequest) -> Answer:
-    """IMDSv2, for SDKs. The wire is the proof here, so any token is as good as another."""
-    if "X-Forwarded-For" in request.headers:
-        # Through a proxy: the form is there to keep exactly those out.
-        return text("Forbidden", status=403)
-    asked = request.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
-    if not (asked.isascii() and asked.isdigit() and len(asked) < 6):
-        return text("Bad Request", status=400)
-    if not 1 <= int(asked) <= _TOKEN_SECONDS:
-        return text("Bad Request", status=400)
-    return text("basalt")

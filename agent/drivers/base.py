@@ -12,6 +12,7 @@ from agent.protocol import (
     NetworkSpec,
     NicSpec,
 )
+from agent.protocol.jobs import Identity
 from agent.protocol.messages import PowerState
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class DiskDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestDefinition:
-    """All that a driver needs to define a guest. Disks in order, the boot disk first."""
+    """All that a driver needs to define a guest. Disks in order, the boot disk first.
+    `identity` is which form of metadata the firmware makes the guest look for."""
 
     vm_id: str
     hypervisor_id: str
@@ -92,6 +94,7 @@ class GuestDefinition:
     nvram: str
     disks: list[DiskDefinition]
     nics: list[NicDefinition]
+    identity: Identity = "openstack"
 
 
 class GuestDriver(Protocol):

@@ -66,7 +66,9 @@ def _http6(link: str) -> socket.socket:
     _share(listener)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, _HOP_LIMIT)
-    listener.bind((METADATA_IPV6, 80, 0, socket.if_nametoindex(link)))
+    # Any address of the namespace: the link-local one, and the one of the EC2 form.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
+    listener.bind(("::", 80))
     listener.listen(_BACKLOG)
     return listener
 

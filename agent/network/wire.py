@@ -25,7 +25,7 @@ from agent.network.namespaces import (
 )
 from agent.network.netfilter import delete_netdev_table
 from agent.network.operations import Protect, Unwire, Wire
-from metadata.documents import METADATA_IPV4, METADATA_IPV6
+from metadata.documents import METADATA_EC2_IPV6, METADATA_IPV4, METADATA_IPV6
 
 SERVICE_MAC = "02:a9:fe:a9:fe:01"
 INNER_LINK = "eth0"
@@ -34,6 +34,7 @@ _MARK = "0xa9fea9fe"
 """On frames of the service, on their way through the tap. Guests and the LAN cannot set it."""
 # A neighbour solicitation's target, as nft 1.0.6 can match it.
 _IPV6_TARGET = "0xfe8000000000000000000000a9fea9fe"
+_EC2_IPV6_TARGET = "0xfd000ec2000000000000000000000254"
 
 _SYSCTLS = {
     # Inherited from the host, which may forward: this namespace leads nowhere.
@@ -68,11 +69,15 @@ _RULES = """
         ip saddr {ipv4} {claim_ipv4}
         arp saddr ip {ipv4} {claim_arp}
         ip6 saddr {ipv6} {claim_ipv6}
+        ip6 saddr {ec2_ipv6} {claim_ipv6}
         icmpv6 type nd-neighbor-advert @th,64,128 {target} {claim_neighbour}
+        icmpv6 type nd-neighbor-advert @th,64,128 {ec2_target} {claim_neighbour}
         ip daddr {ipv4} ether daddr set {mac} fwd to "{veth}"
         arp daddr ip {ipv4} ether daddr set {mac} fwd to "{veth}"
         ip6 daddr {ipv6} ether daddr set {mac} fwd to "{veth}"
         icmpv6 type nd-neighbor-solicit @th,64,128 {target} fwd to "{veth}"
+        ip6 daddr {ec2_ipv6} ether daddr set {mac} fwd to "{veth}"
+        icmpv6 type nd-neighbor-solicit @th,64,128 {ec2_target} fwd to "{veth}"
         {dhcp}
         {guard_rest}
     }}
@@ -86,8 +91,9 @@ _RULES = """
         # Nor is anybody on the LAN, whose frames no guard has seen.
         ip saddr {ipv4} drop
         arp saddr ip {ipv4} drop
-        ip6 saddr {ipv6} drop
+        ip6 saddr {{ {ipv6}, {ec2_ipv6} }} drop
         icmpv6 type nd-neighbor-advert @th,64,128 {target} drop
+        icmpv6 type nd-neighbor-advert @th,64,128 {ec2_target} drop
     }}
 """
 
@@ -152,6 +158,8 @@ def rules(operation: Wire, counted: Mapping[str, tuple[int, int]]) -> str:
         ipv4=METADATA_IPV4,
         ipv6=METADATA_IPV6,
         target=_IPV6_TARGET,
+        ec2_ipv6=METADATA_EC2_IPV6,
+        ec2_target=_EC2_IPV6_TARGET,
         dhcp=_DHCP_RULES[operation.dhcp].format(veth=veth, own=own),
         guard_parts=guard.parts(guarded, mac, counted) if guarded is not None else "",
         guard_door=guard.door(mac) if guarded is not None else "",
@@ -201,6 +209,7 @@ def _prepare_inner_end() -> None:
         here.addr("replace", index=index, address=METADATA_IPV4, prefixlen=32)
         # nodad: the only neighbour is the guest, and it cannot claim the address.
         here.addr("replace", index=index, address=METADATA_IPV6, prefixlen=64, flags=_NODAD)
+        here.addr("replace", index=index, address=METADATA_EC2_IPV6, prefixlen=128, flags=_NODAD)
         # Whatever address the guest has: it is on this wire.
         here.route("replace", dst="0.0.0.0/0", oif=index, scope=_SCOPE_LINK)
         here.route("replace", dst="::/0", oif=index, family=_AF_INET6)

@@ -16,6 +16,7 @@ ACTIONS = MappingProxyType(
         "hypervisor.remove": "Removed a host",
         "hypervisor.rename": "Renamed a host",
         "image.create": "Added an image",
+        "image.identity": "Changed what VMs of an image look for",
         "image.retire": "Retired an image",
         "invitation.accept": "Accepted an invitation",
         "invitation.create": "Invited somebody",

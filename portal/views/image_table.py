@@ -46,11 +46,12 @@ class ImageTable(ChoosingTable):
             else ""
         )
         return format_html(
-            '<span class="name">{}</span>{}<div class="sub">{} · user {}</div>',
+            '<span class="name">{}</span>{}<div class="sub">{} · user {} · {}</div>',
             record.name,
             retired,
             record.os or "Disk image",
             record.default_username,
+            self._identity(record),
         )
 
     def render_version(self, record: Image) -> SafeString:
@@ -93,8 +94,19 @@ class ImageTable(ChoosingTable):
     def render_created_at(self, record: Image) -> SafeString:
         return ago(record.created_at)
 
+    def _identity(self, record: Image) -> SafeString:
+        """Which metadata its guests look for, and the way to change it."""
+        words = format_html("{} metadata", record.get_identity_display())
+        if not self._may_change(record):
+            return words
+        address = reverse("image-identity", args=(record.id,))
+        return format_html('<a href="{}">{}</a>', address, words)
+
+    def _may_change(self, record: Image) -> bool:
+        return not record.retired_at and record.tenant_id in getattr(self, "manageable", ())
+
     def render_actions(self, record: Image) -> SafeString:
-        if record.retired_at or record.tenant_id not in getattr(self, "manageable", ()):
+        if not self._may_change(record):
             return SafeString("")
         return format_html(
             '<a class="btn btn-plain btn-sm" href="{}" aria-label="New version of {}">'

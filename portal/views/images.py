@@ -15,7 +15,13 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from portal.views.base import PageView, tell_form
 from portal.views.bulk import Button
 from portal.views.filters import ImageFilters
-from portal.views.forms.images import DownloadForm, ImageForm, ImageUploadForm, ImageUrlForm
+from portal.views.forms.images import (
+    DownloadForm,
+    IdentityForm,
+    ImageForm,
+    ImageUploadForm,
+    ImageUrlForm,
+)
 from portal.views.image_table import ImageTable
 from portal.views.lists import ListPage
 from tenants.errors import RuleError
@@ -24,6 +30,7 @@ from vms.models import Image, ImageVersion
 from vms.services.images import (
     image_create_from_upload,
     image_create_from_url,
+    image_identify,
     image_retire,
     image_version_add,
 )
@@ -40,6 +47,7 @@ class ImagesView(ListPage):
         ("os", lambda row: row.os),
         ("for", lambda row: row.tenant.name if row.tenant else "Everybody"),
         ("user", lambda row: row.default_username),
+        ("metadata", lambda row: row.identity),
         ("version", lambda row: max((v.number for v in row.versions.all()), default="")),
         ("sha256", lambda row: next((v.sha256 for v in row.versions.all()), "")),
         ("added", lambda row: row.created_at.isoformat()),
@@ -157,6 +165,31 @@ class ImageVersionView(PageView):
     def _page(self, image: Image, form: DownloadForm, *, status: int = 200) -> HttpResponse:
         versions = image.versions.order_by("-number")
         return self.page({"image": image, "form": form, "versions": versions}, status=status)
+
+
+class ImageIdentityView(PageView):
+    """Says which metadata VMs of an image look for."""
+
+    permission = "image.manage"
+    template_name = "pages/image_identity.html"
+
+    def get(self, request: HttpRequest, image_id: str) -> HttpResponse:
+        image = self.one(Image.objects.all(), id=image_id)
+        form = IdentityForm(initial={"identity": image.identity})
+        return self.page({"image": image, "form": form})
+
+    def post(self, request: HttpRequest, image_id: str) -> HttpResponse:
+        image = self.one(Image.objects.all(), id=image_id)
+        form = IdentityForm(request.POST)
+        if not form.is_valid():
+            return self.page({"image": image, "form": form}, status=422)
+        image = image_identify(
+            actor=self.actor, image=image, identity=form.cleaned_data["identity"]
+        )
+        messages.success(
+            request, f"New VMs of {image.name} look for {image.get_identity_display()} metadata."
+        )
+        return redirect("images")
 
 
 class ImageRetireView(PageView):

@@ -114,6 +114,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         images.ImageVersionView.as_view(),
         name="image-version",
     ),
+    path(
+        "images/<uuid:image_id>/identity/",
+        images.ImageIdentityView.as_view(),
+        name="image-identity",
+    ),
     path("images/<uuid:image_id>/retire/", images.ImageRetireView.as_view(), name="image-retire"),
     path("activity/", activity.ActivityView.as_view(), name="activity"),
     path("activity/bulk/", activity.JobBulkView.as_view(), name="job-bulk"),

@@ -328,3 +328,35 @@ async def _read(descriptor: int) -> bytes:
         return await asyncio.wait_for(asyncio.to_thread(os.read, descriptor, 12), 5)
     finally:
         os.close(descriptor)
+
+
+def _firmware(identity) -> dict[str, str]:
+    """What the domain's firmware says, by its name."""
+    domain = parsed(domain_xml(guest(identity=identity), HostKind(domain_type="qemu")))
+    assert domain.find("os/smbios").get("mode") == "sysinfo"
+    entries = domain.findall("sysinfo//entry")
+    return {entry.get("name"): entry.text for entry in entries}
+
+
+def test_who_looks_for_openstack_is_told_by_product_and_chassis():
+    told = _firmware("openstack")
+    assert (told["product"], told["asset"]) == ("OpenStack Compute", "OpenStack Compute")
+    assert "serial" not in told
+
+
+def test_who_looks_for_nocloud_is_told_by_the_serial_number():
+    told = _firmware("nocloud")
+    assert told["serial"] == "ds=nocloud;dsmode=net;s=http://169.254.169.254/nocloud/"
+    assert "OpenStack" not in str(told)
+
+
+def test_who_looks_for_ec2_is_told_by_uuid_and_serial_number():
+    xml = domain_xml(guest(identity="ec2"), HostKind(domain_type="qemu"))
+    domain = parsed(xml)
+    serial = domain.find("sysinfo/system/entry[@name='serial']").text
+    # cloud-init before 23.4 wants them to be equal; libvirt knows the guest by its own id.
+    vm_id = domain.find("uuid").text
+    assert serial == f"ec2{vm_id[3:]}"
+    arguments = domain.findall("{http://libvirt.org/schemas/domain/qemu/1.0}commandline/*")
+    assert [one.get("value") for one in arguments] == ["-smbios", f"type=1,uuid={serial}"]
+    assert "OpenStack" not in xml

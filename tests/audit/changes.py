@@ -303,6 +303,7 @@ PAGES: dict[str, Any] = {
         f"/images/{s.image.id}/versions/",
         {"url": _URL, "sha256": "cd" * 32, "format": "qcow2"},
     ),
+    "image-identity": lambda s: (f"/images/{s.image.id}/identity/", {"identity": "nocloud"}),
     "image-retire": lambda s: (f"/images/{s.image.id}/retire/", {}),
     "job-bulk": lambda s: ("/activity/bulk/", _bulk("cancel", s.job)),
     "job-cancel": lambda s: (f"/activity/{s.job.id}/cancel/", {}),
@@ -381,6 +382,7 @@ CALLS: dict[str, Any] = {
         {"domains": ["new.example.com"]},
     ),
     "DELETE identity-providers/{pk}/": lambda s: (s.provider.id, {}),
+    "PATCH images/{pk}/": lambda s: (s.image.id, {"identity": "ec2"}),
     "DELETE images/{pk}/": lambda s: (s.image.id, {}),
     "POST vms/": lambda s: (
         None,

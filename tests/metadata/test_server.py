@@ -159,6 +159,28 @@ async def test_an_odd_token_time_is_refused(guest, seconds):
     assert (await guest.ask("PUT", "/latest/api/token", headers=headers))[0] == 400
 
 
+async def test_a_token_is_known_again_and_another_is_not(guest):
+    asked = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    _, token = await guest.ask("PUT", "/latest/api/token", headers=asked)
+    path = "/latest/meta-data/instance-id"
+    for sent, status in ((token.decode(), 200), ("another", 401), ("", 401)):
+        headers = {"X-aws-ec2-metadata-token": sent}
+        assert (await guest.ask("GET", path, headers=headers))[0] == status
+    assert (await guest.ask("GET", path))[0] == 200
+    # The other forms know of no tokens.
+    headers = {"X-aws-ec2-metadata-token": "another"}
+    assert (await guest.ask("GET", "/openstack/latest/meta_data.json", headers=headers))[0] == 200
+
+
+async def test_a_token_says_how_long_it_is_good(guest):
+    header = "X-aws-ec2-metadata-token-ttl-seconds"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(guest.url("/latest/api/token"), headers={header: "77"}) as response,
+    ):
+        assert response.headers[header] == "77"
+
+
 async def test_a_token_is_not_given_through_a_proxy(guest):
     headers = {"X-aws-ec2-metadata-token-ttl-seconds": "60", "X-Forwarded-For": "10.0.0.9"}
     assert (await guest.ask("PUT", "/latest/api/token", headers=headers))[0] == 403

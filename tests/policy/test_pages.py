@@ -72,6 +72,7 @@ CHANGING = {
     "image-new": "image.manage",
     "image-upload": "image.manage",
     "image-version": "image.manage",
+    "image-identity": "image.manage",
     "image-retire": "image.manage",
     "job-cancel": "job.view",
     "sign-in-policy": "policy.manage",

@@ -25,9 +25,11 @@ from vms.services.images import (
     image_create_from_upload,
     image_create_from_url,
     image_files_sweep,
+    image_identify,
     image_register_file,
     image_retire,
 )
+from vms.services.specs import guest_spec
 
 pytestmark = pytest.mark.django_db
 SHA = "ab" * 32
@@ -296,3 +298,20 @@ def test_other_errors_of_the_disk_are_not_hidden(media):
     with pytest.raises(OSError, match=r"exists|Not a directory"):
         add(RAW)
     assert ImageVersion.objects.count() == 0
+
+
+def test_an_image_says_what_its_guests_look_for(media):
+    assert add(qcow2()).identity == "openstack"
+    image = add(RAW, name="windows", identity="nocloud")
+    vm = VirtualMachineFactory(image_version=image.latest)
+    assert guest_spec(vm).identity == "nocloud"
+    image_identify(actor=SYSTEM, image=image, identity="ec2")
+    vm.refresh_from_db()
+    assert guest_spec(vm).identity == "ec2"
+
+
+def test_what_no_guest_looks_for_is_refused(media):
+    with pytest.raises(InvalidInputError, match="OpenStack, EC2 or NoCloud") as refusal:
+        add(qcow2(), identity="azure")
+    assert refusal.value.field == "identity"
+    assert stored(media) == []

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from tenants.api.fields import InputSerializer, InScope, ReferenceSerializer
 from tenants.models import Tenant
-from vms.models import Image, ImageVersion
+from vms.models import Identity, Image, ImageVersion
 
 
 class ImageVersionSerializer(serializers.ModelSerializer[ImageVersion]):
@@ -42,6 +42,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
             "name",
             "os",
             "default_username",
+            "identity",
             "min_disk_gib",
             "min_memory_mib",
             "created_at",
@@ -61,6 +62,15 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
         return str(version.id) if version else None
 
 
+_IDENTITY = (
+    "Which metadata VMs made from now on look for: “openstack” is right for most cloud images."
+)
+
+
+class ImageIdentitySerializer(InputSerializer):
+    identity = serializers.ChoiceField(choices=Identity.choices, help_text=_IDENTITY)
+
+
 class _ImageWishSerializer(InputSerializer):
     tenant = InScope(Tenant.objects.all, thing="tenant", permission="image.manage")
     name = serializers.CharField(max_length=100)
@@ -68,6 +78,9 @@ class _ImageWishSerializer(InputSerializer):
         max_length=100, default="", allow_blank=True, help_text="For people: “Debian 12”."
     )
     default_username = serializers.CharField(max_length=32, default="admin")
+    identity = serializers.ChoiceField(
+        choices=Identity.choices, default=Identity.OPENSTACK, help_text=_IDENTITY
+    )
     min_disk_gib = serializers.IntegerField(default=1)
     min_memory_mib = serializers.IntegerField(default=256)
 

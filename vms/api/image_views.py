@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from tenants.api.base import TenantViewSet
 from vms.api.image_serializers import (
     ImageCreateSerializer,
+    ImageIdentitySerializer,
     ImageSerializer,
     ImageUploadSerializer,
     ImageVersionAddSerializer,
@@ -19,6 +20,7 @@ from vms.models import Image
 from vms.services.images import (
     image_create_from_upload,
     image_create_from_url,
+    image_identify,
     image_retire,
     image_version_add,
 )
@@ -42,6 +44,7 @@ class ImageViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Image]):
         "create": "image.manage",
         "upload": "image.manage",
         "versions": "image.manage",
+        "partial_update": "image.manage",
         "destroy": "image.manage",
     }
 
@@ -67,6 +70,13 @@ class ImageViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Image]):
         image = self.get_object()
         image_version_add(actor=self.actor, image=image, **self.checked(ImageVersionAddSerializer))
         return Response(ImageSerializer(self.get_object()).data, status=201)
+
+    @extend_schema(request=ImageIdentitySerializer, responses={200: ImageSerializer})
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what VMs made from now on look for."""
+        image = self.get_object()
+        image_identify(actor=self.actor, image=image, **self.checked(ImageIdentitySerializer))
+        return Response(ImageSerializer(self.get_object()).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:

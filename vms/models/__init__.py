@@ -1,7 +1,16 @@
 """Images and virtual machines."""
 
-from vms.models.image import Image, ImageVersion
+from vms.models.image import Identity, Image, ImageVersion
 from vms.models.usage import VmUsage
 from vms.models.vm import Disk, Nic, Power, VirtualMachine
 
-__all__ = ["Disk", "Image", "ImageVersion", "Nic", "Power", "VirtualMachine", "VmUsage"]
+__all__ = [
+    "Disk",
+    "Identity",
+    "Image",
+    "ImageVersion",
+    "Nic",
+    "Power",
+    "VirtualMachine",
+    "VmUsage",
+]

@@ -37,6 +37,14 @@ class ImageQuerySet(TenantQuerySet["Image"]):
         )
 
 
+class Identity(models.TextChoices):
+    """Which metadata guests are made to look for: `agent.protocol.jobs.Identity`."""
+
+    OPENSTACK = "openstack", "OpenStack"
+    EC2 = "ec2", "EC2"
+    NOCLOUD = "nocloud", "NoCloud"
+
+
 class Image(models.Model):
     """A named image with its versions. `tenant` None: everybody's."""
 
@@ -48,12 +56,8 @@ class Image(models.Model):
     os = models.CharField(max_length=100, blank=True)
     """For people and icons: "Debian 12"."""
     default_username = models.CharField(max_length=32, default="admin")
-    identity = models.CharField(
-        max_length=16,
-        choices=[("openstack", "OpenStack"), ("ec2", "EC2"), ("nocloud", "NoCloud")],
-        default="openstack",
-    )
-    """Which metadata guests are made to look for: `agent.protocol.Identity`."""
+    identity = models.CharField(max_length=16, choices=Identity, default=Identity.OPENSTACK)
+    """What VMs made from it look for."""
     min_disk_gib = models.PositiveIntegerField(default=1)
     min_memory_mib = models.PositiveIntegerField(default=256)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -13,7 +13,7 @@ from tenants.errors import InvalidInputError, NameTakenError, RuleError
 from tenants.models import Tenant
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
-from vms.models import Image, ImageVersion
+from vms.models import Identity, Image, ImageVersion
 from vms.services.capacity import GIB
 from vms.services.credentials import username_check
 from vms.services.image_files import (
@@ -42,6 +42,7 @@ def image_create_from_url(
     format: str = "qcow2",  # noqa: A002
     os: str = "",
     default_username: str = "admin",
+    identity: str = Identity.OPENSTACK,
     min_disk_gib: int = 1,
     min_memory_mib: int = 256,
 ) -> Image:
@@ -56,6 +57,7 @@ def image_create_from_url(
             name=name,
             os=os,
             default_username=default_username,
+            identity=identity,
             min_disk_gib=min_disk_gib,
             min_memory_mib=min_memory_mib,
         )
@@ -80,6 +82,7 @@ def image_create_from_upload(
     sha256: str | None = None,
     os: str = "",
     default_username: str = "admin",
+    identity: str = Identity.OPENSTACK,
     min_disk_gib: int = 1,
     min_memory_mib: int = 256,
 ) -> Image:
@@ -103,6 +106,7 @@ def image_create_from_upload(
                 name=name,
                 os=os,
                 default_username=default_username,
+                identity=identity,
                 min_disk_gib=min_disk_gib,
                 min_memory_mib=min_memory_mib,
             )
@@ -122,6 +126,7 @@ def image_register_file(
     path: Path,
     os: str = "",
     default_username: str = "admin",
+    identity: str = Identity.OPENSTACK,
     min_disk_gib: int = 1,
     min_memory_mib: int = 256,
 ) -> Image:
@@ -141,6 +146,7 @@ def image_register_file(
                 name=name,
                 os=os,
                 default_username=default_username,
+                identity=identity,
                 min_disk_gib=min_disk_gib,
                 min_memory_mib=min_memory_mib,
             )
@@ -194,6 +200,33 @@ def image_version_add(
 
 
 @transaction.atomic
+def image_identify(*, actor: Actor, image: Image, identity: str) -> Image:
+    """What VMs made from now on look for. A VM that is there follows at its next start, once
+    its host has been told anything new of it. Raises InvalidInputError.
+    """
+    identity = _identity_check(identity)
+    locked = Image.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=image.pk)
+    before = locked.identity
+    if before == identity:
+        return locked
+    locked.identity = identity
+    locked.save(update_fields=["identity"])
+    if locked.tenant is not None:
+        audit_record(
+            actor=actor,
+            tenant=locked.tenant,
+            action="image.identity",
+            object_kind="image",
+            object_id=locked.id,
+            object_name=locked.name,
+            before={"identity": before},
+            after={"identity": identity},
+        )
+        live_publish(tenant_id=locked.tenant.id, kind="image", object_id=locked.id)
+    return locked
+
+
+@transaction.atomic
 def image_retire(*, actor: Actor, image: Image) -> None:
     """No new VM is made from it. VMs that were, go on; its name is free again."""
     locked = Image.objects.select_for_update().get(pk=image.pk)
@@ -225,6 +258,7 @@ def _image_insert(
     name: str,
     os: str,
     default_username: str,
+    identity: str,
     min_disk_gib: int,
     min_memory_mib: int,
 ) -> Image:
@@ -241,6 +275,7 @@ def _image_insert(
                 name=name,
                 os=os.strip()[:100],
                 default_username=_default_username(default_username),
+                identity=_identity_check(identity),
                 min_disk_gib=min_disk_gib,
                 min_memory_mib=min_memory_mib,
             )
@@ -270,7 +305,7 @@ def _version_insert(image: Image, stored: StoredFile) -> ImageVersion:
 def _record(actor: Actor, image: Image, version: ImageVersion | None, action: str) -> None:
     if image.tenant is None:
         return
-    after = {"name": image.name, "os": image.os}
+    after = {"name": image.name, "os": image.os, "identity": image.identity}
     if version is not None:
         after |= {"url": version.url, "sha256": version.sha256, "format": version.format}
     audit_record(
@@ -312,6 +347,16 @@ def _download_check(url: str, sha256: str, disk_format: str) -> tuple[str, str, 
     if disk_format not in {"qcow2", "raw"}:
         raise InvalidInputError("The format is either qcow2 or raw.", field="format")
     return image_url_check(url), _sha256_check(sha256), disk_format
+
+
+def _identity_check(identity: str) -> str:
+    if identity not in Identity.values:
+        raise InvalidInputError(
+            "Guests can look for OpenStack, EC2 or NoCloud metadata: give “openstack”, “ec2” or "
+            "“nocloud”.",
+            field="identity",
+        )
+    return identity
 
 
 def _sha256_check(sha256: str) -> str:

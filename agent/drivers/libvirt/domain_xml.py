@@ -6,15 +6,20 @@ Reference: https://libvirt.org/formatdomain.html, libvirt 9.0 (Debian 12).
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Literal
+from uuid import UUID
 
 from agent.drivers.base import GuestDefinition
 
 NAMESPACE = "https://basalt.dev/ns/vm/1"
+QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+OPENSTACK = "OpenStack Compute"
+NOCLOUD = "ds=nocloud;dsmode=net;s=http://169.254.169.254/nocloud/"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 
 ET.register_namespace("basalt", NAMESPACE)
+ET.register_namespace("qemu", QEMU_NAMESPACE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,11 @@ class HostKind:
 def domain_name(vm_id: str) -> str:
     """libvirt's name of the domain: stable, whatever people call the guest."""
     return f"basalt-{vm_id[:8]}"
+
+
+def ec2_uuid(vm_id: str) -> str:
+    """The system uuid of a guest that looks for EC2 metadata."""
+    return f"ec2{str(UUID(vm_id))[3:]}"
 
 
 def domain_xml(guest: GuestDefinition, host: HostKind) -> str:
@@ -92,18 +102,33 @@ def _boot(domain: ET.Element, guest: GuestDefinition, host: HostKind) -> None:
 
 
 def _identity(domain: ET.Element, guest: GuestDefinition) -> None:
-    """What makes cloud-init ask for OpenStack metadata: the product name for versions
-    before 19.2, the chassis asset tag since (cloud-init's DataSourceOpenStack)."""
+    """What the firmware says, by which cloud-init (its ds-identify and its sources) and
+    cloudbase-init know which metadata to ask for.
+
+    openstack: the product name for versions before 19.2, the chassis asset tag since.
+    ec2: a system uuid that starts with "ec2", and for versions before 23.4 the same as the
+    serial number. libvirt wants the system's uuid to be the domain's, which is the guest's
+    id; so QEMU itself is told another one.
+    nocloud: the serial number is a line of cloud-init's. Its "dsmode" makes versions before
+    23.2 wait for the network as they did for "nocloud-net", which later ones warn of.
+    """
     info = ET.SubElement(domain, "sysinfo", type="smbios")
     system = ET.SubElement(info, "system")
-    for name, value in (
-        ("manufacturer", "Basalt"),
-        ("product", "OpenStack Compute"),
-        ("uuid", guest.vm_id),
-    ):
+    entries = {"manufacturer": "Basalt", "product": "Basalt VM", "uuid": guest.vm_id}
+    if guest.identity == "openstack":
+        entries["product"] = OPENSTACK
+        chassis = ET.SubElement(info, "chassis")
+        ET.SubElement(chassis, "entry", name="asset").text = OPENSTACK
+    elif guest.identity == "ec2":
+        entries["serial"] = ec2_uuid(guest.vm_id)
+        del entries["uuid"]
+        commands = ET.SubElement(domain, f"{{{QEMU_NAMESPACE}}}commandline")
+        for argument in ("-smbios", f"type=1,uuid={entries['serial']}"):
+            ET.SubElement(commands, f"{{{QEMU_NAMESPACE}}}arg", value=argument)
+    else:
+        entries["serial"] = NOCLOUD
+    for name, value in entries.items():
         ET.SubElement(system, "entry", name=name).text = value
-    chassis = ET.SubElement(info, "chassis")
-    ET.SubElement(chassis, "entry", name="asset").text = "OpenStack Compute"
 
 
 def _processor(domain: ET.Element, host: HostKind) -> None:

@@ -5,6 +5,23 @@ from typing import Any, ClassVar
 from django import forms
 
 from tenants.models import Tenant, User
+from vms.models import Identity
+
+IDENTITY_HELP = (
+    "What tells the guest where its settings are. OpenStack is right for most cloud images, and "
+    "for Windows with cloudbase-init. Choose EC2 for images made for AWS, NoCloud for those that "
+    "know nothing else."
+)
+
+
+class IdentityForm(forms.Form):
+    """Which metadata guests of an image look for."""
+
+    use_required_attribute = False
+
+    identity = forms.ChoiceField(
+        label="Looks for metadata of", choices=Identity.choices, help_text=IDENTITY_HELP
+    )
 
 
 class ImageForm(forms.Form):
@@ -24,6 +41,12 @@ class ImageForm(forms.Form):
         label="Operating system", max_length=100, required=False, help_text="For people: Debian 12."
     )
     default_username = forms.CharField(label="Usual user name", max_length=32, initial="admin")
+    identity = forms.ChoiceField(
+        label="Looks for metadata of",
+        choices=Identity.choices,
+        required=False,
+        help_text=IDENTITY_HELP,
+    )
     min_disk_gib = forms.IntegerField(
         label="Smallest disk (GiB)", min_value=1, max_value=65_536, initial=3
     )
@@ -36,6 +59,9 @@ class ImageForm(forms.Form):
         field = self.fields["tenant"]
         assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
         field.queryset = Tenant.objects.allowed(user, "image.manage").order_by("-kind", "name")
+
+    def clean_identity(self) -> str:
+        return self.cleaned_data["identity"] or Identity.OPENSTACK
 
     first_fields: ClassVar[tuple[str, ...]] = ()
     """Shown in full width, before the others."""

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from agent.network.compose import DONE_URL, hash_password, merged_user_data, nic_document
 from agent.network.errors import NetworkError
-from agent.network.network_data import network_data
-from agent.protocol import GuestSpec, NetworkSpec, NicSpec
+from agent.protocol import GuestSpec, NetworkSpec, NicSpec, RouteSpec
 from metadata.documents import Lease, NicDocument, last_resort_lease
+from metadata.network_data import network_data
 
 LAN = NetworkSpec(
     network_id="21111111-1111-1111-1111-111111111111",
@@ -46,9 +46,10 @@ def nic(address: str | None, *, network: NetworkSpec = LAN, number: int = 1) -> 
     )
 
 
-def composed(one: NicSpec, **changes) -> NicDocument:
+def composed(one: NicSpec, *, of: dict | None = None, **changes) -> NicDocument:
+    """The document of a guest with this NIC; `of` changes what is said of the guest."""
     fields = {"password_hash": None, "user_data": None, "host_dns": ["9.9.9.9"]}
-    return nic_document(guest=guest(), nic=one, nics=[one], **{**fields, **changes})
+    return nic_document(guest=guest(**(of or {})), nic=one, nics=[one], **{**fields, **changes})
 
 
 def parts(user_data: bytes) -> list[Message]:
@@ -169,6 +170,71 @@ def test_no_broken_mime_of_a_customer_hides_ours(rest):
     assert own_config(merged)["users"][0]["name"] == "alice"
 
 
+def test_in_ec2_form_the_vendors_part_is_within_the_user_data_and_before_the_customers():
+    vendor, own = "#cloud-config\npackages: [htop]\n", "#!/bin/sh\ntrue\n"
+    told = composed(
+        nic("10.1.0.5/24"), user_data=own, of={"identity": "ec2", "vendor_data": vendor}
+    )
+    assert [text(part) for part in parts(told.user_data)][:2] == [vendor, own]
+    assert told.vendor_data is None
+
+
+@pytest.mark.parametrize("identity", ["openstack", "nocloud"])
+def test_in_the_other_forms_the_vendors_part_has_its_own_place(identity):
+    vendor = "#cloud-config\npackages: [htop]\n"
+    told = composed(nic("10.1.0.5/24"), of={"identity": identity, "vendor_data": vendor})
+    assert told.vendor_data == vendor
+    assert len(parts(told.user_data)) == 1
+
+
+def test_after_the_first_boot_nothing_secret_is_left_and_the_rest_is():
+    told = composed(nic("10.1.0.5/24"), password_hash="$6$x$y", user_data="#!/bin/sh\n# secret\n")
+    first, left = ("".join(map(text, parts(one))) for one in (told.user_data, told.open_user_data))
+    for secret in ("$6$x$y", "# secret"):
+        assert secret in first
+        assert secret not in left
+    [user] = own_config(told.open_user_data)["users"]
+    # Whoever begins anew with it must not be locked out of a password that is set.
+    assert user["lock_passwd"] is False
+
+
+def test_user_data_in_clear_is_served_on():
+    clear = "#cloud-config\nbootcmd: [date]\n"
+    told = composed(nic("10.1.0.5/24"), password_hash="$6$x$y", of={"user_data": clear})
+    assert text(parts(told.user_data)[0]) == text(parts(told.open_user_data)[0]) == clear
+    assert "$6$x$y" not in text(parts(told.open_user_data)[1])
+
+
+def test_variables_are_filled_in_on_the_host_in_all_parts():
+    told = composed(
+        nic("10.1.0.5/24"),
+        user_data="#!/bin/sh\necho {{ site.name }}\n",
+        of={"vendor_data": "#cloud-config\n# {{site.name}}\n", "variables": {"site.name": "Bonn"}},
+    )
+    assert text(parts(told.user_data)[0]) == "#!/bin/sh\necho Bonn\n"
+    assert told.vendor_data == "#cloud-config\n# Bonn\n"
+    assert told.zone == "Bonn"
+
+
+def test_a_template_of_cloud_inits_own_is_left_to_it():
+    template = "## template: jinja\n#cloud-config\n# {{ ds.meta_data.x }}\n"
+    assert text(parts(composed(nic(None), user_data=template).user_data)[0]) == template
+
+
+@pytest.mark.parametrize("where", ["user_data", "vendor_data"])
+def test_a_variable_that_is_not_there_is_named(where):
+    with pytest.raises(NetworkError, match=r"“site\.nam”") as refusal:
+        composed(nic(None), of={where: "#!/bin/sh\necho {{ site.nam }}\n"})
+    assert refusal.value.code == "variable_unknown"
+
+
+def test_text_that_grows_too_long_is_refused():
+    text_of_many = "#!/bin/sh\n" + "{{ a }}" * 9000
+    with pytest.raises(NetworkError, match="limit is 262144") as refusal:
+        composed(nic(None), user_data=text_of_many, of={"variables": {"a": "x" * 1024}})
+    assert refusal.value.code == "user_data_too_long"
+
+
 # ------------------------------------------------------------------ passwords
 
 
@@ -200,7 +266,7 @@ def test_what_no_prompt_takes_is_refused(password):
 
 
 def test_an_address_is_given_to_the_nic_with_that_mac():
-    data = network_data([nic("10.1.0.5/24")], host_dns=["9.9.9.9"])
+    data = network_data(composed(nic("10.1.0.5/24"), host_dns=["9.9.9.9"]))
     [link], [network] = data["links"], data["networks"]
     assert (link["ethernet_mac_address"], link["type"]) == ("52:54:00:00:00:01", "phy")
     assert network["link"] == link["id"]
@@ -211,20 +277,20 @@ def test_an_address_is_given_to_the_nic_with_that_mac():
 
 
 def test_a_nic_of_the_sites_dhcp_asks_there():
-    data = network_data([nic(None)], host_dns=["9.9.9.9"])
+    data = network_data(composed(nic(None), host_dns=["9.9.9.9"]))
     assert data["networks"][0]["type"] == "ipv4_dhcp"
     assert data["services"] == []
 
 
 def test_a_network_without_name_servers_takes_the_hosts():
     bare = msgspec.structs.replace(LAN, dns=[])
-    data = network_data([nic("10.1.0.5/24", network=bare)], host_dns=["9.9.9.9"])
+    data = network_data(composed(nic("10.1.0.5/24", network=bare), host_dns=["9.9.9.9"]))
     assert [service["address"] for service in data["services"]] == ["9.9.9.9"]
 
 
 def test_an_ipv6_address_has_its_route_by_ipv6():
     six = msgspec.structs.replace(LAN, gateway="fd00:1::1")
-    data = network_data([nic("fd00:1::5/64", network=six)], host_dns=[])
+    data = network_data(composed(nic("fd00:1::5/64", network=six), host_dns=[]))
     network = data["networks"][0]
     assert (network["type"], network["netmask"]) == ("ipv6", "ffff:ffff:ffff:ffff::")
     assert network["routes"] == [{"network": "::", "netmask": "::", "gateway": "fd00:1::1"}]
@@ -232,7 +298,7 @@ def test_an_ipv6_address_has_its_route_by_ipv6():
 
 def test_where_nothing_leads_anywhere_the_service_stays_in_reach():
     closed = msgspec.structs.replace(LAN, gateway=None)
-    data = network_data([nic("10.1.0.5/24", network=closed)], host_dns=[])
+    data = network_data(composed(nic("10.1.0.5/24", network=closed), host_dns=[]))
     assert data["networks"][1]["ip_address"] == "169.254.10.1"
     assert data["networks"][1]["netmask"] == "255.255.0.0"
 
@@ -245,7 +311,7 @@ def test_each_nic_of_a_guest_is_described_on_all_of_them():
         )
         for one in both
     ]
-    assert documents[0].network_data == documents[1].network_data
+    assert documents[0].links == documents[1].links
     assert [document.mac for document in documents] == ["52:54:00:00:00:01", "52:54:00:00:00:02"]
 
 
@@ -262,6 +328,33 @@ def test_without_an_address_the_site_leases_and_we_stand_by():
     document = composed(nic(None))
     assert document.lease is None
     assert document.last_resort
+
+
+def test_both_families_routes_servers_and_domains_are_given():
+    wide = msgspec.structs.replace(
+        LAN,
+        mtu=1400,
+        gateway6="fd00:1::1",
+        routes=[
+            RouteSpec(destination="10.9.0.1/16", gateway="10.1.0.9"),
+            RouteSpec(destination="fd09::/48", gateway="fd00:1::9"),
+        ],
+        search=["corp.example"],
+    )
+    one = msgspec.structs.replace(nic("10.1.0.5/24", network=wide), address6="fd00:1::5/64")
+    [link] = composed(one).links
+    assert (link.address, link.gateway) == ("10.1.0.5/24", "10.1.0.1")
+    assert (link.address6, link.gateway6) == ("fd00:1::5/64", "fd00:1::1")
+    assert [route.destination for route in link.routes] == ["10.9.0.0/16", "fd09::/48"]
+    assert (link.dns, link.search, link.mtu) == (["10.1.0.2", "fd00::2"], ["corp.example"], 1400)
+
+
+def test_routes_of_a_family_without_an_address_are_left_out():
+    six = msgspec.structs.replace(
+        LAN, routes=[RouteSpec(destination="fd09::/48", gateway="fd00::9")]
+    )
+    [link] = composed(nic("10.1.0.5/24", network=six)).links
+    assert (link.routes, link.address6, link.gateway6) == ([], None, None)
 
 
 def test_a_guest_with_ipv6_alone_borrows_an_address_to_be_told():

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from agent.network.errors import NetworkError
@@ -40,6 +41,21 @@ async def test_a_guest_without_an_address_of_the_lan_is_told_who_it_is(plumbing,
         assert await asyncio.to_thread(guest.hostname_told, IPV4) == "web-1"
         assert await asyncio.to_thread(guest.hostname_told, IPV6) == "web-1"
         assert (nic.nic_id, "served", False) in plumbing.heard
+
+
+async def test_the_ec2_address_of_ipv6_is_reached_on_the_wire_and_by_a_gateway(plumbing, lan):
+    nic = nic_on(lan, "10.9.8.7/24")
+    with plumbing.guest(nic, lan.bridge) as guest:
+        await plumbing.attach(nic, document_of(nic, "web-1"))
+        guest.run("ip", "addr", "add", "fd00:1::5/64", "dev", "eth0", "nodad")
+        host = "[fd00:ec2::254]"
+        guest.run("ip", "route", "add", "fd00:ec2::254", "dev", "eth0")
+        assert await asyncio.to_thread(guest.hostname_told, host) == "web-1"
+        guest.run("ip", "route", "delete", "fd00:ec2::254", "dev", "eth0")
+        guest.run("ip", "route", "add", "default", "via", "fd00:1::1")
+        gateway = ("fd00:1::1", "lladdr", "02:00:00:00:00:99", "dev", "eth0")
+        guest.run("ip", "neigh", "add", *gateway)
+        assert await asyncio.to_thread(guest.hostname_told, host) == "web-1"
 
 
 async def test_a_guest_that_sends_by_its_gateway_is_told_too(plumbing, lan):
@@ -187,8 +203,11 @@ async def test_a_guest_is_served_while_the_agent_is_away_and_adopted_without_a_g
 async def test_a_dead_server_is_replaced_and_knows_everything_again(plumbing, lan):
     nic = nic_on(lan, "10.9.8.7/24")
     with plumbing.guest(nic, lan.bridge) as guest:
-        await plumbing.attach(nic, document_of(nic, "web-1"))
+        told = msgspec.structs.replace(document_of(nic, "web-1"), user_data=b"secret")
+        await plumbing.attach(nic, told)
         guest.run("ip", "addr", "add", "169.254.10.1/16", "dev", "eth0")
+        user_data = f"http://{IPV4}/openstack/latest/user_data"
+        assert await asyncio.to_thread(guest.get, user_data) == "secret"
         await asyncio.to_thread(guest.get, f"http://{IPV4}/basalt/v1/done", "-d", "x=1")
         before = plumbing.plumber.server_pid
         os.kill(before, signal.SIGKILL)
@@ -197,9 +216,8 @@ async def test_a_dead_server_is_replaced_and_knows_everything_again(plumbing, la
         assert await asyncio.to_thread(guest.get, again, *retry) == "web-1"
         assert plumbing.plumber.server_pid != before
         # The first boot is still over: the secret does not come back.
-        status = ("-o", "/dev/null", "-w", "%{http_code}")
-        user_data = f"http://{IPV4}/openstack/latest/user_data"
-        assert await asyncio.to_thread(guest.get, user_data, *status) == "404"
+        left = await asyncio.to_thread(guest.get, user_data)
+        assert ("multipart" in left, "secret" in left) == (True, False)
         assert plumbing.heard[-1] == (nic.nic_id, "sealed", True)
 
 
