@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ def main() -> int:
         return 1
     # Guests are served whatever happens to the terminal that the agent was started from.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # What is loaded by now stays: looking through it for garbage would make guests wait.
+    gc.freeze()
     asyncio.run(ControlServer(owner=owner).run(listener))
     return 0
 

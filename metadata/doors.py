@@ -175,6 +175,14 @@ class _Visit(RequestHandler):
         super().connection_made(transport)
         self._end = self._loop.call_later(CONNECTION_S, self.end)
 
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except Exception:  # noqa: BLE001 - whatever it was, a guest brought it about
+            # aiohttp fails on some requests that its parser lets through ("CONNECT" to nowhere),
+            # and asyncio would write that to the host's disk, as often as a guest likes.
+            self.end()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._end is not None:
             self._end.cancel()

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from agent.network import guard
-from agent.network.addresses import gateways, given_addresses, protected, wants_protected
+from agent.network.addresses import concerned, gateways, given_addresses, protected
 from agent.network.errors import NetworkError
 from agent.network.ledger import Ledger, NetworkEntry, NicEntry
 from agent.network.names import bridge_name, managed_bridge, nic_table, tap_name, vlan_bridge
@@ -168,8 +168,9 @@ class NicPlumber:
             await asyncio.to_thread(self._ledger.note_nic, entry)
             self._documents[nic.nic_id] = document
             await self._serve(entry, rewire=True)
-            if known is None or known.addresses != entry.addresses:
-                await self._protect(entry.network_id)
+            before = set(known.addresses) if known is not None else set()
+            if changed := before ^ set(entry.addresses):
+                await self._protect(entry.network_id, changed)
 
     async def update(self, *, nic_id: str, document: NicDocument) -> None:
         """Serve another document from now on. Raises NetworkError for an unknown NIC."""
@@ -202,8 +203,7 @@ class NicPlumber:
             await self._worker.run(Unwire(nic_id=nic_id))
             gone = self._ledger.nics[nic_id]
             await asyncio.to_thread(self._ledger.strike_nic, nic_id)
-            if gone.addresses:
-                await self._protect(gone.network_id)
+            await self._protect(gone.network_id, gone.addresses)
 
     async def dropped(self) -> dict[str, DroppedFrames]:
         """What each guarded NIC's guard has dropped so far. One question for all NICs."""
@@ -240,12 +240,12 @@ class NicPlumber:
             return None
         return Guard(addresses=entry.addresses, protected=protected(entry, self._ledger.nics))
 
-    async def _protect(self, network_id: str) -> None:
-        """Tell the guards of a network whose addresses have changed."""
+    async def _protect(self, network_id: str, addresses: Iterable[str]) -> None:
+        """Tell the guards of a network that these addresses have come or gone."""
+        nics = self._ledger.nics
         told = {
-            entry.nic_id: protected(entry, self._ledger.nics)
-            for entry in self._ledger.nics.values()
-            if entry.guard and entry.network_id == network_id and wants_protected(entry)
+            entry.nic_id: protected(entry, nics)
+            for entry in concerned(nics.values(), network_id=network_id, addresses=addresses)
         }
         if told:
             await self._worker.run(Protect(protected=told))

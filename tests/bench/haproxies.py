@@ -26,6 +26,9 @@ frontend metadata
 """
 
 
+_COMMAND = ("haproxy", "-db", "-q", "-f")
+
+
 def available() -> bool:
     return shutil.which("haproxy") is not None
 
@@ -48,7 +51,8 @@ class Proxy(Machine):
             guest.run("ip", "addr", "add", "169.254.10.1/16", "dev", "eth0")
             guest.run("ip", "link", "set", "eth0", "up")
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, "haproxy", "-db", "-q", "-f", str(self._file)]
+            # As our own server has it.
+            ["ip", "netns", "exec", self.name, "nice", "-n", "-10", *_COMMAND, str(self._file)]
         )
 
     def __exit__(self, *arguments: object) -> None:

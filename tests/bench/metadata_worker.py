@@ -109,7 +109,16 @@ class Client:
 
 
 def latencies(namespaces: list[str], *, seconds: float, per_second: float) -> list[float]:
-    """Of requests at so many a second over all guests together, one after another."""
+    """Of requests at so many a second over all guests together, one after another. Whoever
+    measures goes before everybody: how long it waits itself for a processor is no answer's time."""
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    try:
+        return _latencies(namespaces, seconds=seconds, per_second=per_second)
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+def _latencies(namespaces: list[str], *, seconds: float, per_second: float) -> list[float]:
     clients = [Client(name) for name in namespaces]
     took = []
     began = time.perf_counter()

@@ -21,6 +21,16 @@ _SITE = document(lease=None, last_resort=True)
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Request)
 _TURNS = 60
 _loop = asyncio.new_event_loop()
+_tasks: list[asyncio.Task[Any]] = []
+
+
+def _noted(loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **how)
+    _tasks.append(task)
+    return task
+
+
+_loop.set_task_factory(_noted)
 
 
 def dhcp(packet: bytes) -> None:
@@ -106,7 +116,14 @@ async def _talk(data: bytes) -> None:
         await asyncio.sleep(0)
     visit.connection_lost(None)
     await asyncio.sleep(0)
-    assert failures == []
+    # asyncio tells of a task that failed when it is swept up, which may be much later.
+    failures += [
+        {"task": task, "exception": task.exception()}
+        for task in _tasks
+        if task.done() and not task.cancelled() and task.exception() is not None
+    ]
+    _tasks.clear()
+    assert not failures, failures
     # A request without a version is answered in kind: HTTP/0.9.
     assert not wire.said or wire.said.startswith(b"HTTP/")
     assert b" 500 " not in wire.said[:16]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+import psutil
 import pytest
 
 from metadata.control import (
@@ -260,6 +261,12 @@ async def test_it_has_no_privileges_when_it_answers(server):
     assert int(fields["CapEff"], 16) == 0
     assert int(fields["CapPrm"], 16) == 0
     assert fields["NoNewPrivs"] == "1"
+
+
+@pytest.mark.root
+async def test_it_goes_before_guests_that_keep_the_processors_busy(server):
+    await server.connect()
+    assert psutil.Process(server.process.pid).nice() < 0
 
 
 @pytest.mark.root

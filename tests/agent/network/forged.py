@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.agent.network import frames as f
 
-SERVICE4, SERVICE6 = "169.254.169.254", "fe80::a9fe:a9fe"
+SERVICE4, SERVICE6, SERVICE6_EC2 = "169.254.169.254", "fe80::a9fe:a9fe", "fd00:ec2::254"
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,18 @@ def claims_to_be_the_service(who: Who) -> Iterator[bytes]:
             packet = f.ipv4(f.TCP, syn, sender=sender, target=SERVICE4)
             for to in (f.BROADCAST, who.other_mac, "02:a9:fe:a9:fe:01"):
                 yield f.ethernet(mac, f.IPV4, packet, to=to)
-        for sender in (who.own_local, who.other_local, SERVICE6):
-            packet6 = f.ipv6(f.TCP, syn, sender=sender, target=SERVICE6)
-            yield f.ethernet(mac, f.IPV6, packet6, to=who.other_mac)
+        yield from _claims_by_ipv6(who, mac, syn)
+
+
+def _claims_by_ipv6(who: Who, mac: str, syn: bytes) -> Iterator[bytes]:
+    for service in (SERVICE6, SERVICE6_EC2):
+        for sender in (who.own_local, who.other_local, service):
+            packet = f.ipv6(f.TCP, syn, sender=sender, target=service)
+            yield f.ethernet(mac, f.IPV6, packet, to=who.other_mac)
             for kind in (135, 136):
-                said = f.neighbour(kind, SERVICE6, sender=sender, target=f.ALL_NODES, mac=mac)
-                packet6 = f.ipv6(f.ICMPV6, said, sender=sender, target=f.ALL_NODES)
-                yield f.ethernet(mac, f.IPV6, packet6)
+                said = f.neighbour(kind, service, sender=sender, target=f.ALL_NODES, mac=mac)
+                packet = f.ipv6(f.ICMPV6, said, sender=sender, target=f.ALL_NODES)
+                yield f.ethernet(mac, f.IPV6, packet)
 
 
 def _other_kinds(who: Who) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.agent.network import frames as f
 from tests.agent.network.ears import Heard
-from tests.agent.network.forged import SERVICE4, SERVICE6, Who
+from tests.agent.network.forged import SERVICE4, SERVICE6, SERVICE6_EC2, Who
 
 _EXTENSIONS = (f.HOP_BY_HOP, f.ROUTING, f.DESTINATION, 135, 139, 140, 253, 254)
 _NEIGHBOURS = (133, 135, 136)
@@ -129,7 +129,7 @@ def _own4(address: str, who: Who) -> bool:
 def _own6(address: str, who: Who) -> bool:
     one = ipaddress.IPv6Address(address)
     half, own_half = (ipaddress.IPv6Address(text).packed[8:] for text in (address, who.own_local))
-    if address == SERVICE6 or (half[:5] == own_half[:5] and half != own_half):
+    if address in (SERVICE6, SERVICE6_EC2) or (half[:5] == own_half[:5] and half != own_half):
         return False
     if who.given:
         return one.is_link_local or address == who.own6 or half == own_half
