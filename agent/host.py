@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -170,7 +171,7 @@ class Host:
                             record.metadata.get(nic.nic_id, "not_asked"),
                             NicReport.__annotations__["metadata"],
                         ),
-                        lan_dhcp=_lan_dhcp(record, nic),
+                        lan_dhcp=_lan_dhcp(record, nic, seen.get(nic.mac, [])),
                     )
                     for nic in record.nics
                 ],
@@ -185,8 +186,11 @@ def _addresses(nic: NicSpec, seen: list[str]) -> list[str]:
     return given + [address for address in seen if address not in given]
 
 
-def _lan_dhcp(record: VmRecord, nic: NicSpec) -> LanDhcp:
+def _lan_dhcp(record: VmRecord, nic: NicSpec, seen: list[str]) -> LanDhcp:
     if nic.address or nic.address6:
         return "given"
-    seen: LanDhcp = msgspec.convert(record.lan_dhcp.get(nic.nic_id, "unknown"), LanDhcp)
-    return seen
+    if any(one.version == 4 and not one.is_link_local for one in map(ip_interface, seen)):
+        # Whatever its requests have shown: it is on the site's network.
+        return "site"
+    said: LanDhcp = msgspec.convert(record.lan_dhcp.get(nic.nic_id, "unknown"), LanDhcp)
+    return said
