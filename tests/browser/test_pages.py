@@ -51,6 +51,8 @@ ADDRESSES = [
     "invitations",
     "invitation-new",
     "approvals",
+    "network",
+    "nic",
 ]
 
 
@@ -76,6 +78,8 @@ def address_of(name, fleet):
         "person": f"/people/{fleet.owner.pk}/",
         "person-leave": f"/people/{fleet.owner.pk}/leave/",
         "invitation-new": "/invitations/new/",
+        "network": f"{fleet.host_page}networks/{fleet.network.id}/",
+        "nic": f"{fleet.vm_page}nics/{fleet.vm.nics.get().id}/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(
