@@ -18,8 +18,8 @@ from agent.network.names import vlan_bridge, vlan_link, vlan_table
 from agent.network.nat import check_bridge
 from agent.network.operations import CheckBridge, MakeVlan, RemoveVlan
 
-# The host's bridge hands each tagged frame to all its ports: those of the uplink, and those of the
-# guests on the VLAN. Guests that are on it without a tag must neither hear the VLAN nor speak on it.
+# The host's bridge hands each tagged frame to all its ports: the uplink's, and those of guests.
+# Guests that are on it without a tag must neither hear the VLAN nor speak on it.
 _RULES = """
     chain from_guests {{
         type filter hook prerouting priority filter; policy accept;
