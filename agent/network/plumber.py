@@ -105,8 +105,8 @@ class NicPlumber:
     async def ensure_network(self, network: NetworkSpec) -> str:
         """Have the network there and whole. Returns its bridge's name.
 
-        Raises NetworkError: `bridge_missing`, `subnet_in_use`; of VLANs `mtu_too_big`,
-        `vlan_in_use`, `vlan_unsupported`.
+        Raises NetworkError: `bridge_missing`, `subnet_in_use`, `vlan_in_use`,
+        `vlan_unsupported`.
         """
         name = bridge_name(network)
         if network.kind == "bridge" and network.vlan is None:

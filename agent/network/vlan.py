@@ -33,13 +33,15 @@ _RULES = """
 
 
 def make_vlan(operation: MakeVlan) -> None:
-    """Idempotent: repairs what is missing. Raises NetworkError: `bridge_missing`, `mtu_too_big`,
-    `vlan_in_use`, `vlan_unsupported`."""
+    """Idempotent: repairs what is missing. Raises NetworkError: `bridge_missing`, `vlan_in_use`,
+    `vlan_unsupported`."""
     bridge, vlan = operation.bridge, operation.vlan
-    check_bridge(CheckBridge(name=bridge, mtu=operation.mtu))
+    check_bridge(CheckBridge(name=bridge))
     own, link = vlan_bridge(bridge, vlan), vlan_link(bridge, vlan)
     with IPRoute() as host:
         parent = host.link_lookup(ifname=bridge)[0]
+        # A VLAN can have no larger frames than what it is on, whatever was asked for before.
+        mtu = min(operation.mtu, host.get_links(parent)[0].get("mtu"))
         if not host.link_lookup(ifname=link):
             _add_link(host, link, parent, operation)
         if not host.link_lookup(ifname=own):
@@ -48,11 +50,11 @@ def make_vlan(operation: MakeVlan) -> None:
             # Of the guests alone: the host has no address on this VLAN.
             _disable_ipv6(name)
         own_index, index = host.link_lookup(ifname=own)[0], host.link_lookup(ifname=link)[0]
-        host.link("set", index=index, mtu=operation.mtu, master=own_index, state="up")
+        host.link("set", index=index, mtu=mtu, master=own_index, state="up")
         host.link(
             "set",
             index=own_index,
-            mtu=operation.mtu,
+            mtu=mtu,
             ifalias=f"VLAN {vlan} of {bridge}",
             state="up",
         )
