@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -202,7 +203,7 @@ class Host:
                         served_at=memory.served_at,
                         sealed_at=memory.sealed_at,
                         dropped=self._dropped.get(nic.nic_id) if nic.guard else None,
-                        lan_dhcp=_lan_dhcp(memory, nic),
+                        lan_dhcp=_lan_dhcp(memory, nic, seen.get(nic.mac, [])),
                     )
                     for nic, memory in ((nic, record.nic(nic.nic_id)) for nic in record.nics)
                 ],
@@ -217,8 +218,11 @@ def _addresses(nic: NicSpec, seen: list[str]) -> list[str]:
     return given + [address for address in seen if address not in given]
 
 
-def _lan_dhcp(memory: NicMemory, nic: NicSpec) -> LanDhcp:
+def _lan_dhcp(memory: NicMemory, nic: NicSpec, seen: list[str]) -> LanDhcp:
     if nic.address or nic.address6:
         return "given"
-    seen: LanDhcp = msgspec.convert(memory.lan_dhcp, LanDhcp)
-    return seen
+    if any(one.version == 4 and not one.is_link_local for one in map(ip_interface, seen)):
+        # Whatever its requests have shown: it is on the site's network.
+        return "site"
+    said: LanDhcp = msgspec.convert(memory.lan_dhcp, LanDhcp)
+    return said

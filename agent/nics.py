@@ -3,6 +3,7 @@ on it."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from pathlib import Path
 
 from agent.errors import JobFailedError
 from agent.protocol import NicSpec
@@ -10,8 +11,12 @@ from agent.protocol import NicSpec
 Interface = IPv4Interface | IPv6Interface
 
 
+_LINKS = Path("/sys/class/net")
+
+
 def check_nic(nic: NicSpec) -> None:
     """What types cannot say. Raises JobFailedError."""
+    _check_mtu(nic)
     try:
         for given, subnet in _given(nic):
             if subnet is not None and given.ip not in ip_network(subnet):
@@ -24,6 +29,20 @@ def check_nic(nic: NicSpec) -> None:
         raise JobFailedError(
             "internal", f"The NIC {nic.mac} has an address that cannot be read: {error}."
         ) from error
+
+
+def _check_mtu(nic: NicSpec) -> None:
+    try:
+        most = int((_LINKS / (nic.network.bridge or "") / "mtu").read_text())
+    except (OSError, ValueError):
+        return  # no such bridge: what makes the network says so better
+    if nic.network.mtu > most:
+        raise JobFailedError(
+            "mtu_too_big",
+            f"The network's MTU is {nic.network.mtu}, and frames on the host's bridge "
+            f"{nic.network.bridge} have {most} bytes at most. Lower the network's MTU, or raise "
+            "that of the bridge and of all that is on it.",
+        )
 
 
 def _given(nic: NicSpec) -> Iterator[tuple[Interface, str | None]]:

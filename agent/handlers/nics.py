@@ -73,6 +73,7 @@ async def nic_detach(host: Host, job: DetachNic, report: Report) -> None:
             job.vm_id,
             nics=[one for one in record.nics if one.nic_id != nic.nic_id],
             joining=[one for one in record.joining if one != nic.nic_id],
+            lan_dhcp={one: said for one, said in record.lan_dhcp.items() if one != nic.nic_id},
         )
         await remove_unused_networks(host, record)
     report(70, "Telling the guest's other NICs")
@@ -80,6 +81,7 @@ async def nic_detach(host: Host, job: DetachNic, report: Report) -> None:
     await define_guest(host, record)
     if active:
         await plumb_guest(host, record)
+    host.problems.pop(job.vm_id, None)
 
 
 @handles(ChangeNic)
@@ -147,6 +149,8 @@ async def _take_back(host: Host, record: VmRecord, nic: NicSpec) -> None:
     """Leave nothing of a NIC that could not be added. What fails here is tried again at the next
     start of the guest, whose definition is made anew then."""
     try:
+        # First its cable: should the guest keep the NIC, it leads nowhere.
+        await host.driver.set_cable(record.vm_id, nic.mac, plugged=False)
         await host.driver.detach_nic(record.vm_id, nic.mac)
     except JobFailedError as error:
         log.warning("the NIC stays in the guest", vm_id=record.vm_id, reason=error.message)

@@ -41,10 +41,9 @@ _MASQUERADE6 = "ip6 saddr {subnet} ip6 daddr != {{ {subnet}, fe80::/10, ff00::/8
 
 
 def check_bridge(operation: CheckBridge) -> None:
-    """Raises NetworkError `bridge_missing`, `mtu_too_big`."""
+    """Raises NetworkError `bridge_missing`."""
     with IPRoute() as host:
-        found = {link.get("ifname"): link.get("mtu") for link in host.get_links(kind="bridge")}
-    bridges = sorted(found)
+        bridges = sorted(link.get("ifname") for link in host.get_links(kind="bridge"))
     if operation.name not in bridges:
         own = [name for name in bridges if not name.startswith(("bn", "bw"))]
         there = f"It has: {', '.join(own)}." if own else "It has none."
@@ -52,15 +51,6 @@ def check_bridge(operation: CheckBridge) -> None:
             "bridge_missing",
             f"The host has no bridge {operation.name!r}. {there} Make the bridge on the host, "
             "or put the VM on another network.",
-        )
-
-    most = found[operation.name]
-    if operation.mtu > most:
-        raise NetworkError(
-            "mtu_too_big",
-            f"The network's MTU is {operation.mtu}, and frames on the host's bridge "
-            f"{operation.name} have {most} bytes at most. Lower the network's MTU, or raise that "
-            "of the bridge and of all that is on it.",
         )
 
 

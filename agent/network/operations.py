@@ -25,11 +25,9 @@ class MakeNat(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class CheckBridge(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Raise `bridge_missing` unless the host has this bridge, and `mtu_too_big` unless frames
-    of this size pass it."""
+    """Raise `bridge_missing` unless the host has this bridge."""
 
     name: str
-    mtu: int = 0
 
 
 class MakeVlan(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -112,12 +112,13 @@ class NicPlumber:
     async def ensure_network(self, network: NetworkSpec) -> str:
         """Have the network there and whole. Returns its bridge's name.
 
-        Raises NetworkError: `bridge_missing`, `mtu_too_big`, `subnet_in_use`, `vlan_in_use`,
+        Raises NetworkError: `bridge_missing`, `subnet_in_use`, `vlan_in_use`,
         `vlan_unsupported`.
         """
         name = bridge_name(network)
         if network.kind == "bridge" and network.vlan is None:
-            await self._worker.run(CheckBridge(name=name, mtu=network.mtu))
+            # Not its MTU: what ran before starts again, whatever was done to the bridge.
+            await self._worker.run(CheckBridge(name=name))
             return name
         entry, making = _making(network)
         async with self._turn:

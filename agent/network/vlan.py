@@ -18,29 +18,30 @@ from agent.network.names import vlan_bridge, vlan_link, vlan_table
 from agent.network.nat import check_bridge
 from agent.network.operations import CheckBridge, MakeVlan, RemoveVlan
 
-# The host's bridge hands each tagged frame to all its ports. Guests that are on it without a tag
-# must neither hear the VLAN nor speak on it.
+# The host's bridge hands each tagged frame to all its ports: the uplink's, and those of guests.
+# Guests that are on it without a tag must neither hear the VLAN nor speak on it.
 _RULES = """
-    chain forward {{
-        type filter hook forward priority filter; policy accept;
-        meta obrname "{bridge}" oifname "bt*" vlan id {vlan} drop
+    chain from_guests {{
+        type filter hook prerouting priority filter; policy accept;
         meta ibrname "{bridge}" iifname "bt*" vlan id {vlan} drop
     }}
-    chain input {{
-        type filter hook input priority filter; policy accept;
-        meta ibrname "{bridge}" iifname "bt*" vlan id {vlan} drop
+    chain to_guests {{
+        type filter hook postrouting priority filter; policy accept;
+        meta obrname "{bridge}" oifname "bt*" vlan id {vlan} drop
     }}
 """
 
 
 def make_vlan(operation: MakeVlan) -> None:
-    """Idempotent: repairs what is missing. Raises NetworkError: `bridge_missing`, `mtu_too_big`,
-    `vlan_in_use`, `vlan_unsupported`."""
+    """Idempotent: repairs what is missing. Raises NetworkError: `bridge_missing`, `vlan_in_use`,
+    `vlan_unsupported`."""
     bridge, vlan = operation.bridge, operation.vlan
-    check_bridge(CheckBridge(name=bridge, mtu=operation.mtu))
+    check_bridge(CheckBridge(name=bridge))
     own, link = vlan_bridge(bridge, vlan), vlan_link(bridge, vlan)
     with IPRoute() as host:
         parent = host.link_lookup(ifname=bridge)[0]
+        # A VLAN can have no larger frames than what it is on, whatever was asked for before.
+        mtu = min(operation.mtu, host.get_links(parent)[0].get("mtu"))
         if not host.link_lookup(ifname=link):
             _add_link(host, link, parent, operation)
         if not host.link_lookup(ifname=own):
@@ -49,11 +50,11 @@ def make_vlan(operation: MakeVlan) -> None:
             # Of the guests alone: the host has no address on this VLAN.
             _disable_ipv6(name)
         own_index, index = host.link_lookup(ifname=own)[0], host.link_lookup(ifname=link)[0]
-        host.link("set", index=index, mtu=operation.mtu, master=own_index, state="up")
+        host.link("set", index=index, mtu=mtu, master=own_index, state="up")
         host.link(
             "set",
             index=own_index,
-            mtu=operation.mtu,
+            mtu=mtu,
             ifalias=f"VLAN {vlan} of {bridge}",
             state="up",
         )

@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent import nics
 from agent.assembly import simulated_agent
 from agent.enrolment import enrol
 from agent.errors import JobFailedError
 from agent.host import Host
-from agent.protocol import AttachNic, ChangeNic, DetachNic, JobFinished, StopVm
+from agent.protocol import AttachNic, ChangeNic, DetachNic, JobFinished, NetworkSpec, StopVm
 from agent.service import Agent
 from agent.settings import Settings
+from metadata.control import NicStatus
 from tests.agent.fake_portal import FakePortal, fake_portal
 from tests.agent.specs import create_vm, nat_nic, new_id
 
@@ -202,6 +204,50 @@ async def test_a_changed_nic_is_told_and_its_network_counts_for_the_others_on_it
         assert record.nics[0] == wish
         assert record.nics[1] == msgspec.structs.replace(second, network=asked)
         assert slots.wired == [first.nic_id, second.nic_id]
+
+
+async def test_who_gives_the_lease_is_told_as_the_guest_shows_it(portal, tmp_path, slots):
+    async with running(portal, tmp_path, slots) as agent:
+        lan = NetworkSpec(network_id=new_id(), kind="bridge", bridge="br0")
+        nic = msgspec.structs.replace(nat_nic(None), network=lan)
+        vm = create_vm(nics=[nic])
+        await ask(portal, agent, vm)
+        seen: dict[str, list[str]] = {}
+
+        async def addresses(vm_id: str) -> dict[str, list[str]]:
+            return seen
+
+        agent.host.driver.addresses = addresses
+        for said, has, expected in (
+            ("unknown", [], "unknown"),
+            ("silent", ["169.254.10.1/16"], "silent"),
+            ("unknown", ["169.254.10.1/16", "2001:db8::7/64"], "silent"),
+            ("unknown", ["192.168.1.7/24"], "site"),
+            ("site", [], "site"),
+        ):
+            agent.nic_state(NicStatus(nic_id=nic.nic_id, state="served", done=False, lan_dhcp=said))
+            seen[nic.mac] = has
+            await asyncio.sleep(0.1)
+            report = await agent.host.report(vm.vm_id)
+            assert report.nics[0].lan_dhcp == expected
+
+
+async def test_a_nic_whose_frames_do_not_pass_the_bridge_is_not_added(
+    portal, tmp_path, slots, monkeypatch
+):
+    (tmp_path / "links" / "br0").mkdir(parents=True)
+    (tmp_path / "links" / "br0" / "mtu").write_text("1500\n")
+    monkeypatch.setattr(nics, "_LINKS", tmp_path / "links")
+    async with running(portal, tmp_path / "agent", slots) as agent:
+        vm = create_vm()
+        await ask(portal, agent, vm)
+        lan = NetworkSpec(network_id=new_id(), kind="bridge", bridge="br0", mtu=9000)
+        nic = msgspec.structs.replace(nat_nic(None), network=lan)
+        refused = await ask(portal, agent, AttachNic(vm_id=vm.vm_id, nic=nic))
+        assert refused.error.code == "mtu_too_big"
+        smaller = msgspec.structs.replace(nic, network=msgspec.structs.replace(lan, mtu=1500))
+        added = await ask(portal, agent, AttachNic(vm_id=vm.vm_id, nic=smaller))
+        assert added.error is None
 
 
 async def test_a_change_that_would_be_another_nic_is_refused(portal, tmp_path, slots):

@@ -57,6 +57,8 @@ ADDRESSES = [
     "quota-change",
     "second-person",
     "second-person-ask",
+    "network",
+    "nic",
 ]
 
 
@@ -88,6 +90,8 @@ def address_of(name, fleet):
         "second-person-ask": (
             f"/approvals/second-person/ask/?kind=vm.delete&row={fleet.vm.id}&option="
         ),
+        "network": f"{fleet.host_page}networks/{fleet.network.id}/",
+        "nic": f"{fleet.vm_page}nics/{fleet.vm.nics.get().id}/",
     }
     if name in ("audit", "audit-event"):
         event = audit_record(

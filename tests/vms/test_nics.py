@@ -29,8 +29,15 @@ from tenants.actor import SYSTEM
 from tenants.errors import InvalidInputError
 from tenants.models import AuditEvent
 from tenants.scope import bound
-from tests.factories import HypervisorFactory, NetworkFactory, VirtualMachineFactory
+from tests.factories import (
+    SSH_KEY,
+    HypervisorFactory,
+    ImageVersionFactory,
+    NetworkFactory,
+    VirtualMachineFactory,
+)
 from vms.models import Nic, VirtualMachine
+from vms.services.creation import NicRequest, VmRequest, vm_create
 from vms.services.nics import NicGoneError, nic_add, nic_change, nic_remove
 from vms.services.observing import vm_observed
 from vms.services.power import VmNotReadyError, vm_start
@@ -78,6 +85,24 @@ def test_a_nic_has_its_addresses_from_the_moment_it_is_asked_for(vm, network):
     assert event.after["mac"] == nic.mac
     finish(job)
     assert vm.nics.count() == 2
+
+
+def test_a_new_vm_has_the_addresses_that_were_asked_for(host, network):
+    nics = [NicRequest(network=network, address="10.77.0.9", address6="fd00:77::9")]
+    request = VmRequest(
+        name="web-2",
+        image=ImageVersionFactory().image,
+        vcpus=1,
+        memory_mib=1024,
+        disks_gib=[10],
+        username="ada",
+        ssh_keys=[SSH_KEY],
+        nics=nics,
+    )
+    vm, job = vm_create(actor=SYSTEM, hypervisor=host, request=request)
+    [nic] = sent(job).nics
+    assert (nic.address, nic.address6) == ("10.77.0.9/24", "fd00:77::9/64")
+    assert vm.nics.get().address6 == "fd00:77::9"
 
 
 def test_a_nic_that_the_host_cannot_add_is_gone_and_its_address_free(vm, network):

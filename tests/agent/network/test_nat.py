@@ -297,11 +297,3 @@ def test_an_ipv6_subnet_that_the_host_has_a_route_to_is_refused(host):
     with pytest.raises(NetworkError, match="up0") as refused:
         host.make(dual_network())
     assert refused.value.code == "subnet_in_use"
-
-
-def test_an_mtu_that_does_not_pass_the_bridge_is_refused_with_both_numbers(host):
-    host.run("ip", "link", "add", "br-lan", "type", "bridge")
-    inside(host.name, lambda: nat.check_bridge(CheckBridge(name="br-lan", mtu=1500)))
-    with pytest.raises(NetworkError, match=r"9000.*1500") as refused:
-        inside(host.name, lambda: nat.check_bridge(CheckBridge(name="br-lan", mtu=9000)))
-    assert refused.value.code == "mtu_too_big"

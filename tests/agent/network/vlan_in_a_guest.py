@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.network.errors import NetworkError
-from agent.network.names import vlan_bridge
+from agent.network.names import tap_name, vlan_bridge
 from agent.protocol import NetworkSpec
 from tests.agent.network.namespaces import Machine, run
 from tests.agent.network.plumbing import Plumbing, document_of, new_id, nic_on
@@ -93,7 +93,24 @@ async def test_a_guest_on_a_vlan_is_on_it_alone_and_told_who_it_is(switch, plumb
     assert [frame for _, frame in frames if any(address in frame for address in service)] == []
 
 
-async def test_a_guest_beside_a_vlan_neither_hears_it_nor_speaks_on_it(switch, plumbing):
+async def test_a_guest_beside_a_vlan_does_not_hear_those_on_it(switch, plumbing):
+    network = tagged(switch)
+    bridge = await plumbing.plumber.ensure_network(network)
+    inside = nic_on(network, "10.20.0.7/24")
+    beside = nic_on(NetworkSpec(network_id=new_id(), kind="bridge", bridge=switch.bridge), None)
+    mac = bytes.fromhex(inside.mac.replace(":", ""))
+    with plumbing.guest(inside, bridge) as guest, plumbing.guest(beside, switch.bridge):
+        guest.run("ip", "addr", "add", "10.20.0.7/24", "dev", "eth0")
+        with _trunk(tap_name(beside.nic_id)) as heard, _trunk(switch.port) as passed:
+            # Broadcast by one side, then by the other: each asks who the other is.
+            assert await asyncio.to_thread(guest.reaches, "10.20.0.1")
+            guest.run("ping", "-c", "1", "-W", "1", "10.20.0.99", check=False)
+            switch.run("ping", "-c", "1", "-W", "1", "10.20.0.98", check=False)
+            assert any(mac == frame[6:12] for _, frame in passed())
+            assert [vlan for vlan, _ in heard() if vlan] == []
+
+
+async def test_a_guest_beside_a_vlan_does_not_speak_on_it(switch, plumbing):
     await plumbing.plumber.ensure_network(tagged(switch))
     beside = NetworkSpec(network_id=new_id(), kind="bridge", bridge=switch.bridge)
     nic = nic_on(beside, "192.0.2.7/24")
