@@ -2,7 +2,8 @@
 
 https://docs.openstack.org/nova/latest/user/metadata.html. Masks are written out for IPv6 too,
 as Nova sends them. cloudbase-init knows the types "ipv4" and "ipv6" and passes over others.
-`dns_search` is cloud-init's own: Nova has no word for it.
+`dns_search` is cloud-init's own: Nova has no word for it. A network with one has its name servers
+beside it, because cloud-init gives those of `services` only to NICs that name nothing themselves.
 """
 
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
@@ -56,7 +57,7 @@ def _networks(index: int, link: Link) -> list[dict[str, Any]]:
         if cidr is not None:
             networks.append({"id": name, **base, **_address(link, ip_interface(cidr), gateway)})
     if link.search:
-        networks[0]["dns_search"] = link.search
+        networks[0] |= {"dns_search": link.search, "dns_nameservers": link.dns}
     return networks
 
 

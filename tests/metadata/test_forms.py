@@ -218,6 +218,7 @@ def test_both_families_and_all_that_goes_with_them_in_openstacks_words():
         "network": "10.99.0.0", "netmask": "255.255.0.0", "gateway": "10.1.2.9",
     }  # fmt: skip
     assert four["dns_search"] == ["corp.example"]
+    assert four["dns_nameservers"] == ["10.1.2.1", "fd00::53"]
     assert (six["type"], six["netmask"]) == ("ipv6", "ffff:ffff:ffff:ffff::")
     assert six["routes"] == [{"network": "::", "netmask": "::", "gateway": "fd00:1::1"}]
     assert [one["address"] for one in told["services"]] == ["10.1.2.1", "fd00::53"]
