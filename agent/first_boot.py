@@ -210,7 +210,21 @@ class FirstBoots:
                     await self._look(record)
                 except Exception:
                     log.exception("a first boot cannot be looked at", vm_id=record.vm_id)
+            self._forget_the_gone()
             await asyncio.sleep(_LOOK_S)
+
+    def _forget_the_gone(self) -> None:
+        records = self._host.records.all()
+        guests = {record.vm_id for record in records}
+        instances = {record.guest.instance_id for record in records}
+        for kept, alive in (
+            (self._serial, guests),
+            (self._ask_agent_at, guests),
+            (self._secrets, instances),
+            (self._over_since, instances),
+        ):
+            for gone in set(kept) - alive:
+                del kept[gone]
 
     async def _look(self, record: VmRecord) -> None:
         now = time.time()
