@@ -73,7 +73,7 @@ async def nic_detach(host: Host, job: DetachNic, report: Report) -> None:
             job.vm_id,
             nics=[one for one in record.nics if one.nic_id != nic.nic_id],
             joining=[one for one in record.joining if one != nic.nic_id],
-            lan_dhcp={one: said for one, said in record.lan_dhcp.items() if one != nic.nic_id},
+            metadata={one: seen for one, seen in record.metadata.items() if one != nic.nic_id},
         )
         await remove_unused_networks(host, record)
     report(70, "Telling the guest's other NICs")

@@ -372,7 +372,7 @@ def test_a_crash_writes_no_password_into_the_log(technician, host, image, monkey
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vms.services.creation.seal", broken)
+    monkeypatch.setattr("vms.services.sealed.seal", broken)
     technician.post("/api/v1/vms/", body(host, image))
     formatters = [handler.formatter for handler in logging.getLogger().handlers]
     ours = next(each for each in formatters if isinstance(each, ProcessorFormatter))
