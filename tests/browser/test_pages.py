@@ -13,7 +13,7 @@ from tenants.actor import SYSTEM
 from tenants.services.audit import audit_record
 from tenants.services.live import live_publish
 from tests.browser.conftest import elsewhere
-from tests.factories import JobFactory, UserFactory
+from tests.factories import ImageFactory, ImageVersionFactory, JobFactory, UserFactory
 from vms.models import Image, Quota, VirtualMachine
 
 ADDRESSES = [
@@ -72,7 +72,6 @@ def address_of(name, fleet):
         "customer": f"/c/{fleet.customer.slug}/",
         "image-new": "/images/new/",
         "image-upload": "/images/upload/",
-        "image-identity": f"/images/{fleet.image.id}/identity/",
         "account": "/me/",
         "security": "/me/security/",
         "sign-in-policy-of-one": f"/c/{fleet.customer.slug}/sign-in/",
@@ -93,6 +92,10 @@ def address_of(name, fleet):
         "network": f"{fleet.host_page}networks/{fleet.network.id}/",
         "nic": f"{fleet.vm_page}nics/{fleet.vm.nics.get().id}/",
     }
+    if name == "image-identity":
+        # Everybody's images are the operator's to change.
+        own = ImageVersionFactory(image=ImageFactory(tenant=fleet.msp)).image
+        return f"/images/{own.id}/identity/"
     if name in ("audit", "audit-event"):
         event = audit_record(
             actor=SYSTEM, tenant=fleet.customer, action="vm.rename", object_kind="vm",
