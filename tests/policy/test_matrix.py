@@ -62,8 +62,8 @@ def test_the_matrix_sees_a_leak_when_both_walls_are_gone(scene, monkeypatch):
     from tenants.scope import system_scope
 
     everything = system_scope("to see that leaks are seen")
-    monkeypatch.setattr("tenants.api.base.scope_of", lambda _user: everything)
-    monkeypatch.setattr("tenants.middleware.scope_of", lambda _user: everything)
+    monkeypatch.setattr("tenants.api.base.scope_of", lambda *_: everything)
+    monkeypatch.setattr("tenants.middleware.scope_of", lambda *_: everything)
     with no_first_wall():
         tally = run(scene, sample=PART, seed=SEED)
     assert tally.leaks
