@@ -41,6 +41,8 @@ def vm_page(stack, browser, key):
     page.get_by_test_id("vm-username").fill("maria")
     page.get_by_test_id("vm-password").fill(PASSWORD)
     page.get_by_test_id("vm-ssh-keys").fill(key[1])
+    page.get_by_test_id("vm-setup-more").click()
+    page.get_by_test_id("vm-commands").fill("echo {{ site.name }} > /var/lib/made-by-form")
     if not page.get_by_test_id("vm-user-data").is_visible():
         page.get_by_test_id("vm-script").click()
     page.get_by_test_id("vm-user-data").fill("#!/bin/sh\ntouch /var/lib/made-by-hand\n")
@@ -76,7 +78,9 @@ def test_the_console_shows_the_login_prompt_and_takes_the_credentials(vm_page, s
     assert guest.run("ls ~") == "proof-from-the-console"
     assert guest.run("hostname") == "desk-1"
     assert guest.has_password(PASSWORD)
+    # What was sealed and what was readable are two parts, and both were done.
     guest.run("test -e /var/lib/made-by-hand")
+    assert guest.run("cat /var/lib/made-by-form") == vm["site"]["name"]
 
 
 def test_force_off_and_delete_in_the_page_leave_nothing(vm_page, stack):
