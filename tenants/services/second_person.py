@@ -26,6 +26,7 @@ from tenants.services.second_person_rules import NobodyToAgreeError
 log = structlog.get_logger("tenants.second_person")
 _WHY = "a request is found by who may see it, and done as two people agreed"
 _Decision = SecondPersonRequest.Decision
+_MOST_COUNTED = 100
 
 
 class NotTheSecondPersonError(RuleError):
@@ -48,7 +49,7 @@ class AlreadyDecidedError(RuleError):
 def agreements_waiting(user: User | AnonymousUser) -> int:
     """How many requests of others wait where this person might agree. One query."""
     rows = SecondPersonRequest.objects.allowed(user, "agreement.manage").waiting()
-    return rows.exclude(asker_id=user.pk).count()
+    return rows.exclude(asker_id=user.pk)[:_MOST_COUNTED].count()
 
 
 def kind_of(request: SecondPersonRequest) -> Kind:

@@ -101,15 +101,15 @@ def second_person_needed(*, actor: Actor, kind: Kind, rows: Sequence[Any]) -> Ne
     """Which of `rows` this person can't do `kind` to alone. Two queries where no rule is near."""
     user = actor.user
     tenants = {row.pk: kind.tenant(row) for row in rows if row.pk not in actor.agreed}
-    rules = _rules_near(tenants.values())
+    lines = _lines(tenants.values())
+    rules = _rules_near(lines)
     if user is None or not rules:
         return NOT_NEEDED
     with system_scope(_HOLDS):
-        lines = {pk: tenant.line() for pk, tenant in tenants.items() if tenant is not None}
         ids: set[UUID] = set()
         caught = []
         for rule in rules:
-            below = [row for row in rows if rule.tenant_id in lines.get(row.pk, ())]
+            below = [row for row in rows if rule.tenant_id in _line(tenants.get(row.pk), lines)]
             things = set().union(*(kind.objects(row) for row in below))
             if len(things | _lately(user, rule.tenant)) >= rule.threshold:
                 caught.append(rule)
@@ -123,7 +123,7 @@ def second_person_check(*, actor: Actor, kind: str, row: Any, option: str = "") 
     found = kind_named(kind)
     if found is None:
         raise LookupError(kind)
-    if actor.user is None or row.pk in actor.agreed or not _rules_near([found.tenant(row)]):
+    if actor.user is None or row.pk in actor.agreed or not _rules_near(_lines([found.tenant(row)])):
         return
     with system_scope("one person's acts are counted one after the other"):
         User.objects.select_for_update(no_key=True).get(pk=actor.user.pk)
@@ -132,12 +132,25 @@ def second_person_check(*, actor: Actor, kind: str, row: Any, option: str = "") 
         raise SecondPersonNeededError(found, row, needed.rules[0], option)
 
 
-def _rules_near(tenants: Iterable[Tenant | None]) -> list[SecondPersonRule]:
-    """Of these tenants and those above them."""
+def _lines(tenants: Iterable[Tenant | None]) -> dict[UUID, tuple[UUID, ...]]:
+    """Of each tenant its id and those of the tenants above it. One query for all."""
+    wanted = {tenant.pk for tenant in tenants if tenant is not None}
     with system_scope(_HOLDS):
-        near = {one for tenant in tenants if tenant is not None for one in tenant.line()}
-        if not near:
-            return []
+        rows = Tenant.objects.filter(id__in=wanted).order_by()
+        found = list(rows.values_list("id", "parent_id", "parent__parent_id")) if wanted else []
+    return {own: tuple(filter(None, (own, above, top))) for own, above, top in found}
+
+
+def _line(tenant: Tenant | None, lines: dict[UUID, tuple[UUID, ...]]) -> tuple[UUID, ...]:
+    return lines.get(tenant.pk, ()) if tenant is not None else ()
+
+
+def _rules_near(lines: dict[UUID, tuple[UUID, ...]]) -> list[SecondPersonRule]:
+    """Of these tenants and those above them."""
+    near = {one for line in lines.values() for one in line}
+    if not near:
+        return []
+    with system_scope(_HOLDS):
         return list(SecondPersonRule.objects.filter(tenant__in=near).select_related("tenant"))
 
 

@@ -97,16 +97,6 @@ async def test_a_host_can_show_only_what_it_was_asked_for(portal):
     assert await in_database(screen_latest, vm.pk) is None
 
 
-async def test_an_agent_of_before_is_not_asked_what_it_does_not_understand(portal, api_as):
-    from hypervisors.services.screens import screen_ask
-
-    vm = await in_database(VirtualMachineFactory)
-    async with FakeAgent(portal, vm.hypervisor, protocol=1) as agent:
-        await agent.open()
-        await in_database(screen_ask, hypervisor_id=vm.hypervisor_id, vm_id=vm.pk)
-        assert await agent.silent()
-
-
 # ------------------------------------------------------------------ who, and when
 
 

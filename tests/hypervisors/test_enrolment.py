@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from agent.protocol import generate_seal_key, generate_sign_key
+from agent.protocol import VERSION, generate_seal_key, generate_sign_key
 from hypervisors.models import Hypervisor, JoinToken, Network
 from hypervisors.services.join_tokens import (
     join_command,
@@ -34,7 +34,7 @@ def request_of(token, **changes):
         "machine_id": uuid.uuid4().hex,
         "sign_public": base64.b64encode(generate_sign_key()[1]).decode(),
         "seal_public": base64.b64encode(generate_seal_key()[1]).decode(),
-        "protocol": 1,
+        "protocol": VERSION,
         "agent_version": "0.1.0",
     } | changes
 

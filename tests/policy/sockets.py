@@ -24,6 +24,7 @@ import hypervisors.routing
 import portal.routing
 from agent.protocol import (
     VERSION,
+    Boot,
     BootReported,
     Challenge,
     FromAgent,
@@ -196,8 +197,12 @@ def _wishes(world: World) -> dict[type[Any], list[Any]]:
             Screenshot(request_id=ids["vm"], png=b"\x89PNG"),
             Screenshot(request_id=ids["vm"], error=refusal),
         ],
-        # With what a guest tells of its start, once a host is heard about it.
-        BootReported: [],
+        # Acknowledged whoever's it is, as below.
+        BootReported: [
+            BootReported(
+                vm_id=ids["vm"], number=1, boot=Boot(instance_id=ids["vm"], verdict="failed")
+            )
+        ],
         Usage: [busy],
         Snapshot: [msgspec.structs.replace(snapshot_of(report, jobs=jobs), usage=busy,
                                            cached_images=[ids["image_version"]])],
@@ -247,7 +252,10 @@ async def _host(host: Hypervisor, private: bytes, as_caller: Caller, scene: Scen
         if leak := said_too_much(as_caller, f"{told}{end}", tuple(world.words())):
             tally.leaks.append(f"{cell}: {leak}")
         if world.digits not in as_caller.sees:
-            shape = [f"{one}".replace(world.ids["job"], "JOB") for one in told]
+            shape = [
+                f"{one}".replace(world.ids["job"], "JOB").replace(world.ids["vm"], "VM")
+                for one in told
+            ]
             missing.setdefault("shape", shape)
             if shape != missing["shape"]:
                 tally.leaks.append(f"{cell}: {shape} and {missing['shape']} for what never was")

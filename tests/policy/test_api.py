@@ -246,6 +246,7 @@ FILTERS = {
     "service-accounts": ["tenant"],
     "invitations": ["tenant"],
     "consents": ["tenant", "vm"],
+    "second-person": ["tenant"],
 }
 
 
