@@ -80,6 +80,10 @@ def agent_messages() -> tuple[type[Any], ...]:
     return get_args(FromAgent)
 
 
+# What pages call a kind of row, and what the worlds do.
+_KINDS = {"agreement": "second_person"}
+
+
 class Socket:
     """One end of a socket, and what it heard until it was closed."""
 
@@ -138,7 +142,7 @@ async def _live(caller: Caller, scene: Scene, tally: Tally) -> None:
     assert await socket.open()
     for world in scene.worlds.values():
         for kind in _ROWS:
-            tenant_id, object_id = world.ids["tenant"], world.ids[kind]
+            tenant_id, object_id = world.ids["tenant"], world.ids[_KINDS.get(kind, kind)]
             await layer.group_send(
                 tenant_group(uuid.UUID(tenant_id)),
                 {"type": "live.changed", "tenant": tenant_id, "kind": kind, "id": object_id},
