@@ -150,7 +150,9 @@ def look(inside: Inside) -> dict[str, str]:
         "netplan": inside.shell("cat /etc/netplan/*.yaml"),
         "dns": inside.run("/usr/bin/resolvectl", "dns", link),
         "search": inside.run("/usr/bin/resolvectl", "domain", link),
-        "requests": inside.shell("grep -c 'Read from http' /var/log/cloud-init.log"),
+        "requests": inside.shell(
+            "grep 'Read from http' /var/log/cloud-init.log | grep -vc /basalt/v1/"
+        ),
         "urls": inside.shell("grep -o 'Read from http[^ ]*' /var/log/cloud-init.log"),
         "warnings": inside.shell("grep -E 'WARNING|ERROR|Traceback' /var/log/cloud-init.log"),
         "took": inside.shell("tail -1 /var/log/cloud-init-output.log"),

@@ -77,8 +77,16 @@ def test_the_nic_was_asked_served_and_sealed_in_this_order(boots, case):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_nobody_in_the_guest_reads_secrets_any_more_by_either_family(boots, case):
     outside = boots(case).outside
-    assert (outside["4"], outside["6"]) == ("404", "404")
+    _holds_no_secret(outside["4"])
+    _holds_no_secret(outside["6"])
     assert outside["shadow"].startswith("tester:$6$")
+
+
+def _holds_no_secret(served):
+    # What is not secret is still told.
+    assert "tester" in served
+    for secret in (KEPT_SECRET, PASSWORD, OTHER_PASSWORD, "$6$"):
+        assert secret not in served
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -98,7 +106,8 @@ def test_the_lines_of_the_log_help_and_show_no_secret(boots, case):
 def test_a_first_boot_again_gives_another_password_to_another_instance(boots, case):
     found = boots(case).outside
     # Until it was off, the guest was the one it had been, and was told nothing new.
-    assert (found["4 before"], found["6 before"]) == ("404", "404")
+    _holds_no_secret(found["4 before"])
+    _holds_no_secret(found["6 before"])
     assert found["instance"] != found["instance before"] == found["uuid before"]
     assert found["uuid"] == found["instance"]
     assert found["shadow"].split(":")[1] != found["shadow before"].split(":")[1]

@@ -175,8 +175,15 @@ def _told(farm: Farm, job: CreateVm, inside: Inside) -> Told:
     return Told(news, news[-1].boot, reports[-1], _look(inside))
 
 
+# All parts of a MIME message, as its reader sees them.
+_PARTS = (
+    "import email, sys; whole = email.message_from_binary_file(sys.stdin.buffer); "
+    "print(*[(one.get_payload(decode=True) or b'').decode() for one in whole.walk()])"
+)
+
+
 def _look(inside: Inside) -> dict[str, str]:
-    ask = "curl -s -m 10 -o /dev/null -w '%{http_code}' 'http://%s/openstack/latest/user_data'"
+    ask = f"curl -s -m 10 'http://%s/openstack/latest/user_data' | python3 -c \"{_PARTS}\""
     link = inside.shell("ls /sys/class/net | grep -v lo | head -1")
     return {
         "4": inside.shell(ask.replace("%s", "169.254.169.254"), user="nobody"),
