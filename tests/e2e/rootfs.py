@@ -136,7 +136,9 @@ async def configure(job: CreateVm, *, image: Path, offset: int, bridge: str) -> 
         try:
             with plumbing.guest(nic, bridge) as guest:
                 await plumbing.attach(nic, document)
-                inside = ("unshare", "-m", "bash", "-c", _INSIDE, "inside")
+                # What it starts for later ends with it.
+                alone = ("--pid", "--fork", "--kill-child", "--mount-proc")
+                inside = ("unshare", "-m", *alone, "bash", "-c", _INSIDE, "inside")
                 process = await asyncio.create_subprocess_exec(
                     *("ip", "netns", "exec", guest.name, *inside),
                     *(str(work), str(image), str(offset), sys.executable),
