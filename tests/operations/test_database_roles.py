@@ -141,8 +141,9 @@ def _dump_holds_everything(postgres: Postgres, folder: Path) -> None:
     """The owner's backup, as the documentation says."""
     with superuser(postgres, "fresh") as connection:
         connection.execute(
-            "INSERT INTO tenants_tenant (id, kind, name, slug, created_at) "
-            "VALUES (gen_random_uuid(), 'msp', 'Northwind', 'northwind', now())"
+            "INSERT INTO tenants_tenant "
+            "(id, kind, name, slug, created_at, custom_fields, vendor_data) "
+            "VALUES (gen_random_uuid(), 'msp', 'Northwind', 'northwind', now(), '{}', '')"
         )
     said = (ROOT / "docs/operators.md").read_text()
     options = re.search(r'PGOPTIONS="([^"]+)" pg_dump --enable-row-security', said)

@@ -169,18 +169,17 @@ STEPS = [
     "_prepare_inner_end",
     "open_listeners",
 ]
-STEPS_BACK = ["delete_table", "delete_namespace"]
+STEPS_BACK = ["delete_netdev_table", "delete_namespace"]
 
 
 def _dies_after(monkeypatch, step: str) -> None:
-    module = wire.nft if step == "delete_table" else wire
-    does = getattr(module, step)
+    does = getattr(wire, step)
 
     def dies(*arguments, **named):
         does(*arguments, **named)
         raise NetworkError("internal", f"died after {step}")
 
-    monkeypatch.setattr(module, step, dies)
+    monkeypatch.setattr(wire, step, dies)
 
 
 def _in_this_process(plumbing: Plumbing, monkeypatch) -> None:
