@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -176,7 +177,10 @@ def _dies_after(monkeypatch, step: str) -> None:
     does = getattr(wire, step)
 
     def dies(*arguments, **named):
-        does(*arguments, **named)
+        made = does(*arguments, **named)
+        # With a process go its sockets: one left open here would share the port, unheard.
+        for descriptor in made or ():
+            os.close(descriptor)
         raise NetworkError("internal", f"died after {step}")
 
     monkeypatch.setattr(wire, step, dies)
