@@ -1,10 +1,10 @@
 """What a guest says about its own first boot, taken apart where a mistake costs least.
 
-Two kinds of bodies come to POST /basalt/v1/report: cloud-init's own events, one by one
+Two kinds of bodies come to POST /basalt/v1/report from our command in the guest: events, one by
+one, in the form of cloud-init's own
 (https://cloudinit.readthedocs.io/en/latest/reference/base_config_reference.html#reporting),
-and, once, what our command in the guest found at the end: cloud-init's status.json and
-result.json, and the lines of its log that matter. Nothing of either is believed beyond what a
-guest may say about itself.
+and, once, what it found at the end: cloud-init's status.json and result.json, and the lines of
+its log that matter. Nothing of either is believed beyond what a guest may say about itself.
 """
 
 from collections.abc import Iterable

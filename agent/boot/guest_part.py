@@ -1,9 +1,12 @@
 """What we ask of cloud-init so that it tells how it goes: part of our own cloud-config.
 
-Events come by cloud-init's own reporting, once it has read this; so nothing is heard of its
-first stage, nor of what it thought of the user-data. The command below tells that at the end.
-It starts with each boot until it was heard once, and needs nothing that cloud-init does not
-bring: Python, and a shell.
+A command of ours follows cloud-init's own files: each stage as it begins and ends, in the form of
+cloud-init's events, and at the end what it left behind. It is started by the network stage, so
+the first one is told when it is over. It starts with each boot until it was heard to its end,
+and needs nothing that cloud-init does not bring: Python, and a shell.
+
+cloud-init's `reporting` could tell events itself. But it stays switched on: each later boot would
+try to report before there is a network, wait for that, warn, and call itself degraded.
 """
 
 from typing import Any
@@ -16,16 +19,45 @@ _SCRIPT = r"""
 import json, os, re, time, urllib.request
 HEARD = "/var/lib/cloud/instance/basalt-reported"
 RUN = "/run/cloud-init/"
-for _ in range(43200):
-    if os.path.exists(RUN + "result.json"):
-        break
-    time.sleep(0.5)
 def read(name):
     try:
         with open(RUN + name) as file:
             return json.load(file)
     except Exception:
         return {}
+def post(data, tries):
+    for left in range(tries, 0, -1):
+        try:
+            request = urllib.request.Request(URL, data, {"Content-Type": "application/json"})
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            opener.open(request, timeout=10).close()
+            return True
+        except Exception:
+            if left > 1:
+                time.sleep(3)
+told = set()
+def tell(name, kind, result):
+    if (name, kind) not in told:
+        told.add((name, kind))
+        event = {"name": name, "event_type": kind, "result": result}
+        post(json.dumps(event).encode(), 1)
+def tell_stages():
+    stages = read("status.json").get("v1") or {}
+    for name in ("init-local", "init", "modules-config", "modules-final"):
+        stage = stages.get(name) or {}
+        if stage.get("finished"):
+            errors = stage.get("errors") or []
+            for module in re.findall(r"\('([\w-]{1,64})',", " ".join(map(str, errors))):
+                tell(name + "/config-" + module, "finish", "FAIL")
+            tell(name, "finish", "FAIL" if errors else "SUCCESS")
+        elif stage.get("start"):
+            tell(name, "start", None)
+for _ in range(43200):
+    tell_stages()
+    if os.path.exists(RUN + "result.json"):
+        break
+    time.sleep(0.5)
+tell_stages()
 def tail(path, start):
     try:
         with open(path, "rb") as file:
@@ -58,15 +90,8 @@ data = json.dumps(body).encode()
 while len(data) > 60000 and body["log"]:
     body["log"] = body["log"][: len(body["log"]) // 2]
     data = json.dumps(body).encode()
-for _ in range(20):
-    try:
-        request = urllib.request.Request(URL, data, {"Content-Type": "application/json"})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        opener.open(request, timeout=10).close()
-        open(HEARD, "w").close()
-        break
-    except Exception:
-        time.sleep(3)
+if post(data, 20):
+    open(HEARD, "w").close()
 """
 # cloud-init waits for what a boot command writes to; so it writes nowhere.
 _START = (
@@ -78,9 +103,4 @@ _START = (
 
 def telling_config() -> dict[str, Any]:
     """Keys of cloud-config. https://cloudinit.readthedocs.io/en/latest/reference/modules.html"""
-    return {
-        "reporting": {
-            "basalt": {"type": "webhook", "endpoint": REPORT_URL, "timeout": 5, "retries": 2}
-        },
-        "bootcmd": [["sh", "-c", _START, f"URL = {REPORT_URL!r}\n{_SCRIPT.strip()}\n"]],
-    }
+    return {"bootcmd": [["sh", "-c", _START, f"URL = {REPORT_URL!r}\n{_SCRIPT.strip()}\n"]]}
