@@ -154,14 +154,13 @@ def protected_sets(protected: Iterable[str]) -> str:
     )
 
 
-def protection(table: str, protected: Iterable[str]) -> str:
-    """Commands that have a table's sets hold exactly `protected`, in one transaction."""
-    lines = []
-    for name, elements in zip(("protected4", "protected6"), _elements(protected), strict=True):
-        lines.append(f"flush set netdev {table} {name}")
-        if elements:
-            lines.append(f"add element netdev {table} {name} {{ {', '.join(elements)} }}")
-    return "\n".join(lines) + "\n"
+def protected_keys(protected: Iterable[str]) -> dict[str, list[bytes]]:
+    """What those sets hold, by their names, in the kernel's form."""
+    addresses = sorted({ip_address(address).packed for address in protected})
+    return {
+        "protected4": [one for one in addresses if len(one) == 4],
+        "protected6": [one for one in addresses if len(one) == 16],
+    }
 
 
 def counters(tables: Iterable[str]) -> dict[str, dict[str, tuple[int, int]]]:

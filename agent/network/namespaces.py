@@ -1,12 +1,14 @@
 """Network namespaces: making them, and doing something inside one."""
 
 import ctypes
+import functools
 import os
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
+
+from pyroute2 import netns
 
 from agent.network.errors import NetworkError
 
@@ -27,35 +29,70 @@ def namespace_exists(name: str) -> bool:
 
 def create_namespace(name: str) -> None:
     """Raises NetworkError."""
-    if not namespace_exists(name):
-        (_FOLDER / name).unlink(missing_ok=True)
-    _ip_netns("add", name)
+    if namespace_exists(name):
+        raise NetworkError("internal", f"The namespace {name} is there already.")
+    (_FOLDER / name).unlink(missing_ok=True)
+    try:
+        _in_a_thread(_leave, lambda: netns.attach(str(_FOLDER / name), "thread-self"))
+    except OSError as error:
+        raise NetworkError(
+            "internal", f"The namespace {name} cannot be made: {error.strerror or error}."
+        ) from error
 
 
 def delete_namespace(name: str) -> None:
     """Idempotent. Links inside go with it, unless a socket of somebody holds them."""
     if namespace_exists(name):
-        _ip_netns("delete", name)
+        netns.remove(str(_FOLDER / name))
     (_FOLDER / name).unlink(missing_ok=True)
 
 
 def inside(name: str, work: Callable[[], Result]) -> Result:
     """What `work` returns, run in a thread that has moved into the namespace.
 
-    A thread's namespace is its own, and this one ends here: nothing has to be put back.
     Raises NetworkError, and whatever `work` raises.
     """
+    try:
+        descriptor = os.open(_FOLDER / name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NetworkError("internal", f"The namespace {name} cannot be opened: {error}.") from None
+    try:
+        return _in_a_thread(lambda: _enter(descriptor), work)
+    finally:
+        os.close(descriptor)
+
+
+class Namespace:
+    """A network namespace without a name, which is gone when it is closed."""
+
+    def __init__(self) -> None:
+        """Raises NetworkError."""
+        self._descriptor = _in_a_thread(_leave, _own_namespace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def inside(self, work: Callable[[], Result]) -> Result:
+        """As `inside`."""
+        return _in_a_thread(lambda: _enter(self._descriptor), work)
+
+
+def _in_a_thread(move: Callable[[], None], work: Callable[[], Result]) -> Result:
+    """A thread's namespace is its own, and this one ends here: nothing has to be put back."""
     results: list[Result] = []
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            _enter(name)
+            move()
             results.append(work())
         except BaseException as failure:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(failure)
 
-    thread = threading.Thread(target=run, name=f"inside {name}")
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
     if failures:
@@ -63,25 +100,22 @@ def inside(name: str, work: Callable[[], Result]) -> Result:
     return results[0]
 
 
-def _enter(name: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        descriptor = os.open(_FOLDER / name, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise NetworkError("internal", f"The namespace {name} cannot be opened: {error}.") from None
-    try:
-        if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-            reason = os.strerror(ctypes.get_errno())
-            raise NetworkError("internal", f"The namespace {name} cannot be entered: {reason}.")
-    finally:
-        os.close(descriptor)
+def _enter(descriptor: int) -> None:
+    if _libc().setns(descriptor, _CLONE_NEWNET) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise NetworkError("internal", f"A network namespace cannot be entered: {reason}.")
 
 
-def _ip_netns(action: str, name: str) -> None:
-    done = subprocess.run(
-        ["ip", "netns", action, name], capture_output=True, text=True, check=False, timeout=30
-    )
-    if done.returncode != 0:
-        raise NetworkError(
-            "internal", f"ip netns {action} {name} failed: {done.stderr.strip() or 'no reason'}."
-        )
+def _leave() -> None:
+    if _libc().unshare(_CLONE_NEWNET) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise NetworkError("internal", f"A network namespace cannot be made: {reason}.")
+
+
+def _own_namespace() -> int:
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -12,7 +12,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from agent.network import guard, nft
+from agent.network import guard
 from agent.network.errors import NetworkError
 from agent.network.listeners import open_listeners
 from agent.network.names import namespace_name, nic_table, veth_name
@@ -23,7 +23,12 @@ from agent.network.namespaces import (
     namespace_exists,
     namespace_path,
 )
-from agent.network.netfilter import delete_netdev_table
+from agent.network.netfilter import (
+    Hook,
+    delete_netdev_table,
+    replace_elements,
+    replace_netdev_table,
+)
 from agent.network.operations import Protect, Unwire, Wire
 from metadata.documents import METADATA_EC2_IPV6, METADATA_IPV4, METADATA_IPV6
 
@@ -54,16 +59,14 @@ _SYSCTLS = {
 _DHCP_RULES = {
     # The site's routers hear the solicitation too: theirs is the address of IPv6.
     "take": (
-        '{own}udp sport 68 udp dport 67 fwd to "{veth}"; '
-        'icmpv6 type nd-router-solicit dup to "{veth}"'
+        "{own}udp sport 68 udp dport 67 fwd to {veth}; icmpv6 type nd-router-solicit dup to {veth}"
     ),
-    "watch": 'udp sport 68 udp dport 67 dup to "{veth}"',
+    "watch": "udp sport 68 udp dport 67 dup to {veth}",
 }
 
 _RULES = """
 {guard_parts}
     chain from_guest {{
-        type filter hook ingress device "{tap}" priority -300; policy accept;
         {guard_door}
         # Nobody but the service is the service.
         ip saddr {ipv4} {claim_ipv4}
@@ -71,21 +74,19 @@ _RULES = """
         ip6 saddr {{ {ipv6}, {ec2_ipv6} }} {claim_ipv6}
         icmpv6 type nd-neighbor-advert @th,64,128 {target} {claim_neighbour}
         icmpv6 type nd-neighbor-advert @th,64,128 {ec2_target} {claim_neighbour}
-        ip daddr {ipv4} ether daddr set {mac} fwd to "{veth}"
-        arp daddr ip {ipv4} ether daddr set {mac} fwd to "{veth}"
-        ip6 daddr {ipv6} ether daddr set {mac} fwd to "{veth}"
-        icmpv6 type nd-neighbor-solicit @th,64,128 {target} fwd to "{veth}"
-        ip6 daddr {ec2_ipv6} ether daddr set {mac} fwd to "{veth}"
-        icmpv6 type nd-neighbor-solicit @th,64,128 {ec2_target} fwd to "{veth}"
+        ip daddr {ipv4} ether daddr set {mac} fwd to {veth}
+        arp daddr ip {ipv4} ether daddr set {mac} fwd to {veth}
+        ip6 daddr {ipv6} ether daddr set {mac} fwd to {veth}
+        icmpv6 type nd-neighbor-solicit @th,64,128 {target} fwd to {veth}
+        ip6 daddr {ec2_ipv6} ether daddr set {mac} fwd to {veth}
+        icmpv6 type nd-neighbor-solicit @th,64,128 {ec2_target} fwd to {veth}
         {dhcp}
         {guard_rest}
     }}
     chain from_metadata {{
-        type filter hook ingress device "{veth}" priority -300; policy drop;
-        meta mark set {mark} fwd to "{tap}"
+        meta mark set {mark} fwd to {tap}
     }}
     chain to_guest {{
-        type filter hook egress device "{tap}" priority 0; policy accept;
         meta mark {mark} accept
         # Nor is anybody on the LAN, whose frames no guard has seen.
         ip saddr {ipv4} drop
@@ -117,10 +118,20 @@ def wire(operation: Wire) -> list[int]:
             create_namespace(name)
             _make_veth(host, name, veth, min(_MTU, operation.mtu))
         _prepare_host_end(host, veth)
+        links = {link: host.link_lookup(ifname=link)[0] for link in (operation.tap, veth)}
     inside(name, _prepare_inner_end)
     table = nic_table(operation.nic_id)
     counted = {} if fresh else guard.counters([table]).get(table, {})
-    nft.replace_table("netdev", table, rules(operation, counted))
+    body = rules(operation, counted, tap=links[operation.tap], veth=links[veth])
+    replace_netdev_table(
+        table,
+        body,
+        {
+            "from_guest": Hook("ingress", operation.tap, -300, "accept"),
+            "from_metadata": Hook("ingress", veth, -300, "drop"),
+            "to_guest": Hook("egress", operation.tap, 0, "accept"),
+        },
+    )
     if not (fresh or operation.listeners):
         return []
     return inside(name, lambda: open_listeners(INNER_LINK))
@@ -134,23 +145,22 @@ def unwire(operation: Unwire) -> None:
 
 def protect(operation: Protect) -> None:
     """Tell guards what is somebody else's. Raises NetworkError."""
-    nft.apply(
-        "".join(
-            guard.protection(nic_table(nic_id), addresses)
-            for nic_id, addresses in operation.protected.items()
-        )
-    )
+    sets: dict[tuple[str, str], list[bytes]] = {}
+    for nic_id, addresses in operation.protected.items():
+        for name, keys in guard.protected_keys(addresses).items():
+            sets[nic_table(nic_id), name] = keys
+    replace_elements(sets)
 
 
-def rules(operation: Wire, counted: Mapping[str, tuple[int, int]]) -> str:
-    """The body of the NIC's nftables table. The guard's counters go on from `counted`. Only
-    DHCP of the NIC's own MAC is taken from the LAN: what stands behind the guest has the site's
-    to ask."""
-    veth, mac, guarded = veth_name(operation.nic_id), operation.mac, operation.guard
+def rules(operation: Wire, counted: Mapping[str, tuple[int, int]], *, tap: int, veth: int) -> str:
+    """The body of the NIC's nftables table; `tap` and `veth` are the links' numbers. The guard's
+    counters go on from `counted`. Only DHCP of the NIC's own MAC is taken from the LAN: what
+    stands behind the guest has the site's to ask."""
+    mac, guarded = operation.mac, operation.guard
     claims = ("ipv4", "arp", "ipv6", "neighbour")
     own = f"ether saddr {mac} " if mac else ""
     return _RULES.format(
-        tap=operation.tap,
+        tap=tap,
         veth=veth,
         mac=SERVICE_MAC,
         mark=_MARK,
