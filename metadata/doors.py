@@ -23,7 +23,7 @@ CONNECTION_S = 60.0
 """No connection lives longer, whatever it does. A guest just opens the next one."""
 _KEEP_ALIVE_S = 15.0
 _READ_BYTES = 65_536
-_CONNECTIONS_PER_S, _CONNECTION_BURST = 50.0, 200.0
+_CONNECTIONS_PER_S, _CONNECTION_BURST = 10.0, 200.0
 _RECEIVE_BYTES = 8192  # the kernel holds twice that
 _AT_ONCE = 4
 _PAUSE_S = 0.1

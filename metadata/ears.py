@@ -4,8 +4,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-_AT_ONCE = 16
-_PAUSE_S = 0.02
+_AT_ONCE = 4
+_PAUSE_S = 0.05
 _MOST_PACKET = 2048
 
 
