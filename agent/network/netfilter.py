@@ -31,6 +31,8 @@ from agent.network.nfnetlink import (
 )
 
 _MOST_TABLES = 16
+_MOST_ELEMENTS = 1000
+"""In one message, whose attributes end at 64 KiB."""
 _TABLE, _NAME = 1, 2
 # What is kept of objects as the kernel tells them: not their handles, uses and the like.
 _OF_OBJECT = {_NAME, 3, 4}
@@ -112,13 +114,13 @@ def replace_elements(sets: Mapping[tuple[str, str], Iterable[bytes]]) -> None:
     for (table, name), keys in sets.items():
         of = attribute(_TABLE, text(table)) + attribute(_SET_NAME, text(name))
         messages.append(Message(Kind.DELETE_ELEMENTS, of))
-        elements = b"".join(
+        elements = [
             attribute(_ELEMENT | NESTED, attribute(_KEY | NESTED, attribute(_VALUE, key)))
             for key in keys
-        )
-        if elements:
-            listed = attribute(_ELEMENTS | NESTED, elements)
-            messages.append(Message(Kind.NEW_ELEMENTS, of + listed, CREATE))
+        ]
+        for at in range(0, len(elements), _MOST_ELEMENTS):
+            some = attribute(_ELEMENTS | NESTED, b"".join(elements[at : at + _MOST_ELEMENTS]))
+            messages.append(Message(Kind.NEW_ELEMENTS, of + some, CREATE))
     if messages:
         with _refusals("The kernel refused addresses of others"):
             transaction(messages)
@@ -142,13 +144,17 @@ class _Scratch:
     def load(self, body: str) -> tuple[socket.socket, bytes]:
         """Where to ask for a table that holds `body`, and what to ask. Raises NetworkError."""
         if self._namespace is None or self._tables == _MOST_TABLES:
-            self._stack.close()
+            self.leave()
             self._namespace, self._tables = self._stack.enter_context(Namespace()), 0
             self._kernel = self._stack.enter_context(self._namespace.inside(open_socket))
         self._tables += 1
         name = f"compiled{self._tables}"
         self._namespace.inside(lambda: nft.apply(f"table netdev {name} {{\n{body}\n}}\n"))
         return self._kernel, attribute(_TABLE, text(name))
+
+    def leave(self) -> None:
+        self._namespace = None
+        self._stack.close()
 
 
 _scratch = _Scratch()
@@ -157,7 +163,7 @@ _compiling = threading.Lock()
 
 def _compiled(body: str, hooks: Mapping[str, Hook]) -> list[Message]:
     """What makes a table hold `body`, but for the table's name. Raises NetworkError."""
-    with _compiling, _refusals("The kernel does not tell the rules"):
+    with _compiling, _refusals("The kernel does not tell the rules"), _whole_answers():
         kernel, table = _scratch.load(body)
         sets = list(dump(kernel, Kind.GET_SET, table))
         # The kernel tells chains of all tables.
@@ -171,6 +177,16 @@ def _compiled(body: str, hooks: Mapping[str, Hook]) -> list[Message]:
                 Kind.NEW_RULE, dump(kernel, Kind.GET_RULE, table), _OF_RULE, flags=CREATE | APPEND
             ),
         ]
+
+
+@contextlib.contextmanager
+def _whole_answers() -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        # What was not read of an answer would be taken for the next one's.
+        _scratch.leave()
+        raise
 
 
 def _kept(

@@ -133,6 +133,13 @@ def test_elements_are_replaced_in_one_go(stack):
     assert "10.9.0.2" not in listed("ours")
 
 
+def test_thousands_of_others_addresses_find_room(stack):
+    replace_netdev_table("ours", rules(Guard()), HOOKS)
+    many = [bytes([10, 9, number >> 8, number & 255]) for number in range(5000)]
+    replace_elements({("ours", "protected4"): many})
+    assert listed("ours").count("10.9.") == len(many)
+
+
 def test_counters_are_told_by_table_and_deleting_twice_is_no_error(stack):
     replace_netdev_table("ours", rules(GUARDS["one address"], {"arp": (7, 900)}), HOOKS)
     assert ("ours", "dropped_arp", 7, 900) in list(netdev_counters())
