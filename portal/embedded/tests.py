@@ -116,7 +116,7 @@ class _Run:
 
 def run_tests(arguments: Sequence[str], *, setup_seconds: int, everything: bool) -> int:
     """Returns an exit status. With `arguments` and not `everything`, only pytest on what they
-    name."""
+    name. With `everything`, guests of each kind are booted and not a part of them."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     begun = time.monotonic()
@@ -126,7 +126,10 @@ def run_tests(arguments: Sequence[str], *, setup_seconds: int, everything: bool)
         mark(data)
         postgres, redis = Postgres(data, durable=False), Redis(data, durable=False)
         libvirt = Libvirt(data)
-        run = _Run(_environment(postgres, redis, data), data)
+        env = _environment(postgres, redis, data)
+        if everything:
+            env.setdefault("BASALT_GUESTS", "all")
+        run = _Run(env, data)
         try:
             postgres.start()
             redis.start()

@@ -1,7 +1,7 @@
 """Debian's own cloud-init, unmodified: how the host judges boots that go well and that don't.
 
-BASALT_GUESTS=all boots every case on both, BASALT_GUESTS=again,debian-12-package those; without
-it a part stands for the whole.
+BASALT_GUESTS=all (`script/test --all`) boots every case on both suites, and
+BASALT_GUESTS=again,debian-12-package those; without it a part stands for the whole.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Each form on each kind of LAN, with the cloud-init of Debian's guest images, without booting
 them: in seconds what a boot shows in minutes. `test_forms.py` boots some for real.
 
-BASALT_GUESTS=all takes every combination. Without it a part stands for the whole.
+BASALT_GUESTS=all (`script/test --all`) takes every combination; without it a part stands for all.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Debian's own cloud-init, unmodified, in each form of the tree and on each kind of LAN.
 
-BASALT_GUESTS=all boots every combination. Without it a part stands for the whole.
+BASALT_GUESTS=all (`script/test --all`) boots every combination; without it a part stands for all.
 """
 
 import contextlib
