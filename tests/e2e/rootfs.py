@@ -136,9 +136,9 @@ async def configure(job: CreateVm, *, image: Path, offset: int, bridge: str) -> 
         try:
             with plumbing.guest(nic, bridge) as guest:
                 await plumbing.attach(nic, document)
-                # What it starts for later ends with it.
+                # What it starts for later ends with it, and the name that it sets is not ours.
                 alone = ("--pid", "--fork", "--kill-child", "--mount-proc")
-                inside = ("unshare", "-m", *alone, "bash", "-c", _INSIDE, "inside")
+                inside = ("unshare", "-m", "--uts", *alone, "bash", "-c", _INSIDE, "inside")
                 process = await asyncio.create_subprocess_exec(
                     *("ip", "netns", "exec", guest.name, *inside),
                     *(str(work), str(image), str(offset), sys.executable),

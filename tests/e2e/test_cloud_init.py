@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,7 @@ async def test_cloud_init_takes_everything(case, lans, images):
     assert status["datasource"].startswith(SOURCES[case.form]), found["ds-identify"]
     assert found["instance"] == job.vm_id
     assert found["hostname"] == "web-50"
+    assert socket.gethostname() != "web-50"
     assert found["keys"].splitlines()[-1] == KEY
     assert found["shadow"].startswith("tester:$6$")
     assert found["proof"] == f"ran as root at {SITE}"
