@@ -42,7 +42,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--haproxies", type=int, default=50, help="beside it; 0: none")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round of requests")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--frames", type=int, default=200_000, help="forged ones, at most")
     parser.add_argument("--frames-seconds", type=float, default=60.0)
     parser.add_argument("--fuzz", type=int, default=AIM_FUZZ, help="cases of each kind, at most")
