@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from tenants.gate import gate_closed
 from tenants.models import ApiToken, User
 from tenants.models.api_token import token_hash
+from tenants.services.sessions import session_used
 
 _LAST_USE_GRAIN = timedelta(minutes=1)
 
@@ -59,6 +60,7 @@ class BrowserAuthentication(SessionAuthentication):
             raise AuthenticationFailed(closed.message)
         if closed is not None:
             raise PermissionDenied(closed.message)
+        session_used(request._request)
         return found
 
 

@@ -19,6 +19,7 @@ SIGNED_IN_ONLY = {
     "tokens",
     "token-revoke",
     "security",
+    "presence",
     "session-end",
     "sessions-end",
     "mfa_index",
