@@ -110,6 +110,7 @@ CHANGING = {
     "second-person-ask": "agreement.manage",
     "second-person-rule": "consent.manage",
     "person-leave": "user.manage",
+    "person-sign-out": "user.manage",
     "invitation-new": "user.manage",
     "invitation-renew": "user.manage",
     "invitation-revoke": "user.manage",
