@@ -166,10 +166,10 @@ def test_a_page_that_nobody_touches_ends_and_leads_back(new_context, person, fle
     sign_in(page, person.email)
     expect(page.get_by_test_id("user-menu")).to_be_visible()
     page.goto(f"{fleet.vm_page}?from=here")
-    page.wait_for_function("document.documentElement.dataset.live === 'up'")
+    expect(page.locator("html[data-live=up]")).to_be_attached()
     # The page asks again by itself: that is nobody.
     before = last_use(timedelta(minutes=4))
-    with page.expect_response(lambda answer: "from=here" in answer.url) as asked:
+    with page.expect_response(lambda answer: "hx-request" in answer.request.headers) as asked:
         elsewhere(
             lambda: live_publish(tenant_id=fleet.vm.tenant_id, kind="vm", object_id=fleet.vm.id)
         )
@@ -196,7 +196,7 @@ def test_an_administrator_ends_the_sessions_of_a_person(new_context, person, fle
     theirs = new_context().new_page()
     sign_in(theirs, person.email)
     theirs.goto("/vms/")
-    theirs.wait_for_function("document.documentElement.dataset.live === 'up'")
+    expect(theirs.locator("html[data-live=up]")).to_be_attached()
     page = new_context(user=owner, width=360).new_page()
     page.goto(f"/people/{person.pk}/")
     page.get_by_test_id("sign-out").click()
