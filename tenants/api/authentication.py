@@ -54,7 +54,9 @@ class BrowserAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None:
             return None
-        closed = gate_closed(found[0], request.session)
+        # Whoever looks at the portal as somebody else signed in as themselves.
+        viewer = getattr(request._request, "viewer", found[0])
+        closed = gate_closed(viewer, request.session)
         if closed is not None and closed.ends_session:
             logout(request._request)
             raise AuthenticationFailed(closed.message)

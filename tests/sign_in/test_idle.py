@@ -1,16 +1,19 @@
 """A session that nobody uses ends; what counts as use, and what does not."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 from tenants.gate import LAST_SEEN_GRAIN_S, SIGNED_IN_AT
 from tenants.models import AuditEvent, SignInPolicy
+from tenants.scope import bound
 from tenants.services.people import api_token_create
 from tenants.services.sessions import BACKGROUND, session_open, sessions_of, sessions_sweep
 from tests.factories import MembershipFactory, SignInPolicyFactory
@@ -165,6 +168,32 @@ def test_a_longer_time_brings_nothing_back_that_was_swept(browser, person, polic
     SignInPolicy.objects.update(idle_minutes=60)
     assert browser.get("/vms/")["Location"].startswith(LOGIN)
     assert used.get("/vms/").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_uses_a_session_while_it_is_swept_keeps_it(browser, policy):
+    idle_for(browser, 31 * MINUTE)
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        with transaction.atomic():
+            UserSession.objects.update(last_seen_at=timezone.now())
+            swept = threads.submit(bound(_sweep))
+            while not _somebody_waits():
+                assert not swept.done()
+        assert swept.result(timeout=10) == 0
+    assert browser.get("/vms/").status_code == 200
+
+
+def _sweep():
+    try:
+        return sessions_sweep()
+    finally:
+        connection.close()
+
+
+def _somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
 
 
 def test_a_session_that_was_ended_in_the_meantime_is_not_listed_anew(browser, person, policy):
