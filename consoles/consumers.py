@@ -35,9 +35,10 @@ from hypervisors.services.jobs import host_group
 from hypervisors.services.signatures import RequestRefusedError, signed_stream
 from hypervisors.sockets import Socket, in_database
 from tenants.actor import Actor, agent_short
+from tenants.scope import sign_in_scope
 from tenants.services.live import person_group
 from tenants.services.see_as import SESSION_KEY
-from tenants.services.sessions import session_group
+from tenants.services.sessions import session_group, session_open
 from tenants.sockets import FROM_PORTAL, OWN_HOST
 
 log = structlog.get_logger("consoles")
@@ -146,6 +147,11 @@ class ConsoleConsumer(ConsoleSocket):
         """Whether this may stay open; closes it at once, with all that waits, where not."""
         if self.ticket is None or self.stream is None or self.ended:
             return False
+        if self.session_group and not await in_database(self._signed_in):
+            # Too old by now, or nobody used it: what a guest draws by itself is no use.
+            await self.end(SIGNED_OUT, "You were signed out.")
+            await self.stream.close(SIGNED_OUT, "You were signed out.")
+            return False
         if await in_database(console_still_allowed, self.ticket.pk):
             return True
         reason = "You may not use this console any more."
@@ -167,6 +173,15 @@ class ConsoleConsumer(ConsoleSocket):
             await self.stream.close(SIGNED_OUT, "You were signed out.")
         else:
             await self.end(SIGNED_OUT, "You were signed out.")
+
+    def _signed_in(self) -> bool:
+        """Whether the session still opens anything; where the socket came from no session that
+        is signed in, the ticket speaks for itself."""
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated:
+            return True
+        with sign_in_scope():
+            return session_open(self.scope["session"], user)
 
     def _looks_as_another(self) -> bool:
         return SESSION_KEY in self.scope.get("session", {})

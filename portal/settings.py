@@ -207,6 +207,10 @@ CELERY_BEAT_SCHEDULE = {
     "verify-audit-log": {"task": "tenants.tasks.verify_audit_log", "schedule": 86_400.0},
     "recheck-ended": {"task": "tenants.tasks.recheck_ended_memberships", "schedule": 15.0},
     "resume-agreed": {"task": "tenants.tasks.resume_agreed", "schedule": 60.0},
+    "tell-of-ending-tokens": {
+        "task": "tenants.tasks.tell_of_ending_tokens",
+        "schedule": 3600.0,
+    },
     "sweep-sessions": {"task": "tenants.tasks.sweep_sessions", "schedule": 86_400.0},
     "mark-silent-hosts": {"task": "hypervisors.tasks.mark_silent_hosts", "schedule": 15.0},
 }

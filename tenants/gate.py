@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from allauth.usersessions.models import UserSession
+
 from tenants.models import SignInMethod, User
+from tenants.scope import sign_in_scope
 from tenants.services.sign_in_rules import (
+    SignInRules,
     has_second_factor,
     second_factor_sentence,
     sign_in_rules,
@@ -21,12 +25,15 @@ SIGNED_IN_AT = "basalt_signed_in_at"
 """In the session: when it began, in seconds of the epoch."""
 PROVIDER_ASKED = "basalt_provider_asked_second_factor"
 """In the session: the identity provider has asked for a second factor itself."""
+LAST_SEEN_GRAIN_S = 30
+"""Use of a session is noted no more often: sessions end by so much later, never earlier."""
 _RECORDS = "account_authentication_methods"  # allauth's
 
 
 class Reason(Enum):
     SECOND_FACTOR = "second_factor"
     TOO_OLD = "too_old"
+    IDLE = "idle"
     METHOD = "method"
 
 
@@ -57,6 +64,14 @@ def gate_closed(user: User, session: Mapping[str, Any]) -> Closed | None:
                 f"You signed in more than {hours} hours ago, and your sign-in policy wants it "
                 "done again.",
             )
+    if is_idle(rules, session):
+        assert rules.idle_time is not None  # noqa: S101 - else nothing is idle
+        minutes = round(rules.idle_time.total_seconds() / 60)
+        return Closed(
+            Reason.IDLE,
+            f"You were signed out, since nobody used this session for {minutes} minutes. Sign in "
+            "to go on where you were.",
+        )
     if session_method(session) not in rules.methods:
         allowed = ", ".join(
             method.label for method in SignInMethod if method.value in rules.methods
@@ -73,6 +88,18 @@ def gate_closed(user: User, session: Mapping[str, Any]) -> Closed | None:
     ):
         return Closed(Reason.SECOND_FACTOR, second_factor_sentence(rules))
     return None
+
+
+def is_idle(rules: SignInRules, session: Any) -> bool:
+    """Whether nobody used the session for longer than the rules allow. One query, where they say
+    anything of it. What counts as use: `tenants.services.sessions.session_used`."""
+    if rules.idle_time is None:
+        return False
+    with sign_in_scope():
+        rows = UserSession.objects.filter(session_key=getattr(session, "session_key", None))
+        seen = rows.values_list("last_seen_at", flat=True).first()
+    last = max(seen.timestamp() if seen else 0.0, session.get(SIGNED_IN_AT, 0.0))
+    return bool(time.time() - last > rules.idle_time.total_seconds() + LAST_SEEN_GRAIN_S)
 
 
 def session_method(session: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -24,7 +25,7 @@ from tenants.scope import (
     scope_of,
     sign_in_scope,
 )
-from tenants.services.sessions import session_seen
+from tenants.services.sessions import session_used
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -124,20 +125,31 @@ class SignInGateMiddleware:
         # The API's own authentication asks: there it may be a token instead.
         if not request.user.is_authenticated or hasattr(view, "cls"):
             return None
-        session_seen(request)
-        closed = gate_closed(request.user, request.session)
-        if closed is None:
-            return None
-        if closed.ends_session:
+        # Whoever looks at the portal as somebody else signed in as themselves.
+        closed = gate_closed(getattr(request, "viewer", request.user), request.session)
+        if closed is not None and closed.ends_session:
             logout(request)
             messages.error(request, closed.message)
-            return _go(request, reverse("account_login"))
+            return _go(request, _sign_in_again(request))
+        session_used(request)
+        if closed is None:
+            return None
         ours = getattr(view, "view_class", None)
         if view.__module__.startswith("allauth.") or getattr(view, "signs_in", False):
             return None
         if getattr(ours, "before_gate", False):
             return None
         return _go(request, reverse("security"))
+
+
+def _sign_in_again(request: HttpRequest) -> str:
+    """The page of signing in, which leads back to the page where the person was."""
+    htmx = request.htmx  # type: ignore[attr-defined]
+    back = htmx.current_url_abs_path if htmx else None
+    if not htmx and request.method in READING:
+        back = request.get_full_path()
+    address = reverse("account_login")
+    return f"{address}?{urlencode({'next': back})}" if back else address
 
 
 def _go(request: HttpRequest, address: str) -> HttpResponse:

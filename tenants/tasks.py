@@ -11,6 +11,7 @@ from tenants.services.rechecks import recheck_ended
 from tenants.services.scopes import tenant_sets_sweep
 from tenants.services.second_person import second_person_resume
 from tenants.services.sessions import sessions_sweep
+from tenants.services.token_expiry import token_expiry_tell
 
 log = structlog.get_logger("tenants")
 
@@ -52,6 +53,12 @@ def recheck_ended_memberships() -> int:
 def sweep_sessions() -> int:
     """Once a day: sessions and known devices that are too old. Answers how many."""
     return sessions_sweep()
+
+
+@shared_task(scope=system_scope("tokens of everybody end"))  # type: ignore[untyped-decorator]
+def tell_of_ending_tokens() -> int:
+    """Once an hour: people whose tokens end within a week are told, once. Answers how many."""
+    return token_expiry_tell()
 
 
 @shared_task(scope=system_scope("what two people agreed on is done to its end"))  # type: ignore[untyped-decorator]

@@ -55,6 +55,7 @@ ACTIONS = MappingProxyType(
         "user.sign_in": "Signed in",
         "user.sign_in_failed": "Failed to sign in",
         "user.sign_out": "Signed out",
+        "user.sign_out_everywhere": "Ended all sessions",
         "vm.console": "Opened a console",
         "vm.console_close": "Closed a console",
         "vm.create": "Created a VM",

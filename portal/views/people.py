@@ -19,6 +19,7 @@ from tenants.models import AuditEvent, Invitation, User
 from tenants.services.comparing import managed_by
 from tenants.services.leaving import leaving_preview, person_leave
 from tenants.services.people_read import people_for_list, second_factors
+from tenants.services.signing_out import person_sign_out
 from tenants.services.tokens_read import token_words, tokens_of
 
 _EVENTS_SHOWN = 10
@@ -84,6 +85,7 @@ class PersonView(PersonPage):
         person = self.person(person_id)
         events = AuditEvent.objects.allowed(self.user, "audit.view").select_related("tenant")
         leaving = leaving_preview(actor=self.actor, person=person)
+        manages = self._manages(person)
         return self.page(
             {
                 "here": reverse("person", args=(person.pk,)),
@@ -97,13 +99,15 @@ class PersonView(PersonPage):
                     (membership_words(one), has_ended(one))
                     for one in person.seen_grants  # type: ignore[attr-defined]
                 ],
-                "token_list": token_words(tokens_of(person)) if self._manages(person) else [],
+                "token_list": token_words(tokens_of(person)) if manages else [],
+                "may_sign_out": manages,
                 "may_end": bool(leaving.memberships or leaving.grants),
             }
         )
 
     def _manages(self, person: User) -> bool:
-        # Else what a token is called would tell of customers that are none of the viewer's.
+        # Else what a token is called would tell of customers that are none of the viewer's, and
+        # sessions would end that are in use elsewhere.
         return person.pk != self.user.pk and managed_by(person, self.user)
 
 
@@ -137,6 +141,21 @@ class PersonLeaveView(PersonPage):
             )
 
         self.attempt(leave)
+        return redirect("person", person_id=person.pk)
+
+
+class PersonSignOutView(PersonPage):
+    permission = "user.manage"
+
+    def post(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        person = self.person(person_id)
+
+        def sign_out() -> str:
+            ended = person_sign_out(actor=self.actor, person=person)
+            sessions = f"{ended} session{'s' * (ended != 1)}"
+            return f"{person} is signed out: {sessions} ended. Their access and API tokens stay."
+
+        self.attempt(sign_out)
         return redirect("person", person_id=person.pk)
 
 

@@ -62,6 +62,16 @@ class SecurityView(SecurityPage):
         ]
 
 
+class PresenceView(SecurityPage):
+    """A page tells that somebody is at it, who asks for nothing else: they type, or work in a
+    console. Like any request, it counts as use of the session."""
+
+    permission = SIGNED_IN
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=204)
+
+
 class SessionEndView(SecurityPage):
     permission = SIGNED_IN
 

@@ -8,6 +8,7 @@ _POLICY = "c/<slug:customer>/sign-in/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("me/security/", security.SecurityView.as_view(), name="security"),
+    path("me/presence/", security.PresenceView.as_view(), name="presence"),
     path("me/security/sessions/end/", security.SessionsEndView.as_view(), name="sessions-end"),
     path(
         "me/security/sessions/<int:session_id>/end/",

@@ -179,6 +179,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("people/", people.PeopleView.as_view(), name="people"),
     path("people/<uuid:person_id>/", people.PersonView.as_view(), name="person"),
     path("people/<uuid:person_id>/leave/", people.PersonLeaveView.as_view(), name="person-leave"),
+    path(
+        "people/<uuid:person_id>/sign-out/",
+        people.PersonSignOutView.as_view(),
+        name="person-sign-out",
+    ),
     path("invitations/", invitations.InvitationsView.as_view(), name="invitations"),
     path("invitations/new/", invitations.InvitationCreateView.as_view(), name="invitation-new"),
     path(

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from tenants.gate import gate_closed
 from tenants.models import ApiToken, User
 from tenants.models.api_token import token_hash
+from tenants.services.sessions import session_used
 
 _LAST_USE_GRAIN = timedelta(minutes=1)
 
@@ -53,12 +54,15 @@ class BrowserAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None:
             return None
-        closed = gate_closed(found[0], request.session)
+        # Whoever looks at the portal as somebody else signed in as themselves.
+        viewer = getattr(request._request, "viewer", found[0])
+        closed = gate_closed(viewer, request.session)
         if closed is not None and closed.ends_session:
             logout(request._request)
             raise AuthenticationFailed(closed.message)
         if closed is not None:
             raise PermissionDenied(closed.message)
+        session_used(request._request)
         return found
 
 

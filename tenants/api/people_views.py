@@ -26,6 +26,7 @@ from tenants.services.invitations import (
 )
 from tenants.services.leaving import person_leave
 from tenants.services.people_read import people_for_list
+from tenants.services.signing_out import person_sign_out
 
 
 class RoleReferenceSerializer(ReferenceSerializer):
@@ -62,6 +63,10 @@ class PersonDetailSerializer(serializers.ModelSerializer[User]):
         return "active" if person.is_here else "left"
 
 
+class EndedSessionsSerializer(serializers.Serializer[Any]):
+    sessions = serializers.IntegerField(help_text="How many ended.")
+
+
 class PersonFilter(filters.FilterSet):  # type: ignore[misc]
     email = filters.CharFilter(lookup_expr="iexact")
     name = filters.CharFilter(lookup_expr="iexact")
@@ -77,6 +82,7 @@ class PersonViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[User]):
         "list": "user.view",
         "retrieve": "user.view",
         "leave": "user.manage",
+        "end_sessions": "user.manage",
     }
 
     def get_queryset(self) -> "QuerySet[User]":
@@ -93,6 +99,14 @@ class PersonViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[User]):
         person = self.get_object()
         person_leave(actor=self.actor, person=person)
         return Response(PersonDetailSerializer(self.get_queryset().get(pk=person.pk)).data)
+
+    @extend_schema(request=None, responses={200: EndedSessionsSerializer})
+    @action(detail=True, methods=["post"], url_path="end-sessions")
+    def end_sessions(self, request: Request, pk: str) -> Response:
+        """Sign this person out everywhere, with their open pages and consoles. Access and API
+        tokens stay. For whoever manages people wherever this person has access."""
+        ended = person_sign_out(actor=self.actor, person=self.get_object())
+        return Response(EndedSessionsSerializer({"sessions": ended}).data)
 
 
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):

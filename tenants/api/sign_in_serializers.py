@@ -6,13 +6,24 @@ from rest_framework import serializers
 
 from tenants.api.fields import InputSerializer
 from tenants.models import IdentityProvider, MfaFor, SignInMethod, SignInPolicy
-from tenants.services.sign_in_policies import MAX_SESSION_HOURS
+from tenants.services.sign_in_policies import (
+    MAX_IDLE_MINUTES,
+    MAX_SESSION_HOURS,
+    MIN_IDLE_MINUTES,
+)
 
 
 class SignInPolicySerializer(serializers.ModelSerializer[SignInPolicy]):
     class Meta:
         model = SignInPolicy
-        fields = ["mfa_for", "mfa_roles", "session_hours", "methods", "for_customers"]
+        fields = [
+            "mfa_for",
+            "mfa_roles",
+            "session_hours",
+            "idle_minutes",
+            "methods",
+            "for_customers",
+        ]
         read_only_fields = fields
 
 
@@ -25,6 +36,13 @@ class SignInPolicySetSerializer(InputSerializer):
     )
     session_hours = serializers.IntegerField(
         min_value=1, max_value=MAX_SESSION_HOURS, allow_null=True, default=None
+    )
+    idle_minutes = serializers.IntegerField(
+        min_value=MIN_IDLE_MINUTES,
+        max_value=MAX_IDLE_MINUTES,
+        allow_null=True,
+        default=None,
+        help_text="A session that nobody used for so many minutes ends. Null: it does not.",
     )
     methods = serializers.ListField(
         child=serializers.ChoiceField(choices=SignInMethod.choices),

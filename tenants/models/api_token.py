@@ -16,6 +16,8 @@ from tenants.models.user import User
 PREFIX = "bslt_"
 LISTED = timedelta(days=30)
 """How long an expired token stays in lists."""
+ENDS_SOON = timedelta(days=7)
+"""So long before its end, people are told."""
 
 
 def token_new() -> str:
@@ -72,6 +74,8 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_ip = models.GenericIPAddressField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    expiry_told_at = models.DateTimeField(null=True, blank=True)
+    """When its person was told that it ends soon."""
 
     objects: ClassVar[ApiTokenQuerySet] = ApiTokenQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -95,3 +99,12 @@ class ApiToken(models.Model):
     @property
     def expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether it ends within a week, and has not ended yet."""
+        return (
+            self.expires_at is not None
+            and not self.expired
+            and self.expires_at <= timezone.now() + ENDS_SOON
+        )

@@ -47,9 +47,11 @@ class SignInPolicy(TenantOwnedModel):
     """Ids of roles, for MfaFor.ROLES."""
     session_hours = models.PositiveIntegerField(null=True, blank=True)
     """After so many hours one signs in again. None: after two weeks without a visit."""
+    idle_minutes = models.PositiveIntegerField(null=True, blank=True)
+    """A session ends that nobody used for so many minutes. None: not before its greatest age."""
     methods = ArrayField(models.CharField(max_length=16, choices=SignInMethod), default=all_methods)
     for_customers = models.BooleanField(default=False)
-    """Second factor and session length bind the people of the tenants below, too."""
+    """Second factor, session length and idle time bind the people of the tenants below, too."""
 
     objects: ClassVar[SignInPolicyQuerySet] = SignInPolicyQuerySet.as_manager()  # type: ignore[assignment]
 

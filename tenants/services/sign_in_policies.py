@@ -25,7 +25,8 @@ from tenants.scope import sign_in_scope
 from tenants.services.audit import audit_record
 
 MAX_SESSION_HOURS = 24 * 30
-_FIELDS = ("mfa_for", "mfa_roles", "session_hours", "methods", "for_customers")
+MIN_IDLE_MINUTES, MAX_IDLE_MINUTES = 5, 24 * 60
+_FIELDS = ("mfa_for", "mfa_roles", "session_hours", "idle_minutes", "methods", "for_customers")
 
 
 class ShutsYouOutError(RuleError):
@@ -57,6 +58,7 @@ def sign_in_policy_set(
     session_hours: int | None,
     methods: Collection[str],
     for_customers: bool,
+    idle_minutes: int | None = None,
 ) -> SignInPolicy:
     """From the next request on this is asked. Raises InvalidInputError, ShutsYouOutError."""
     # Two at the same time wait for each other.
@@ -73,6 +75,11 @@ def sign_in_policy_set(
         raise InvalidInputError(
             f"Between 1 and {MAX_SESSION_HOURS} hours, or nothing.", field="session_hours"
         )
+    if idle_minutes is not None and not MIN_IDLE_MINUTES <= idle_minutes <= MAX_IDLE_MINUTES:
+        raise InvalidInputError(
+            f"Between {MIN_IDLE_MINUTES} and {MAX_IDLE_MINUTES} minutes, or nothing.",
+            field="idle_minutes",
+        )
     chosen = [method.value for method in SignInMethod if method.value in methods]
     if not chosen:
         raise InvalidInputError("Leave at least one way to sign in.", field="methods")
@@ -82,7 +89,7 @@ def sign_in_policy_set(
         _lets_in(actor.user, tenant, chosen)
     policy.mfa_for, policy.mfa_roles = mfa_for, sorted(wanted)
     policy.session_hours, policy.methods = session_hours, chosen
-    policy.for_customers = for_customers
+    policy.idle_minutes, policy.for_customers = idle_minutes, for_customers
     policy.save()
     after = _facts(policy)
     changed = [name for name in _FIELDS if before[name] != after[name]]
@@ -105,6 +112,7 @@ def _facts(policy: SignInPolicy) -> dict[str, Any]:
         "mfa_for": str(policy.mfa_for),
         "mfa_roles": [str(role) for role in policy.mfa_roles],
         "session_hours": policy.session_hours,
+        "idle_minutes": policy.idle_minutes,
         "methods": [str(method) for method in policy.methods],
         "for_customers": policy.for_customers,
     }

@@ -1,10 +1,10 @@
 """What is asked of a person at sign-in and after: the strictest of all policies that bind them.
 
-A policy binds the people of its own tenant. Its second factor and its session length also bind
-everybody who reaches the tenant from above, as an MSP's technicians do: a customer's things are
-as safe as the weakest account that may touch them. Its methods do not bind those, since they
-have no account with the customer's own provider. With `for_customers`, second factor and
-session length bind the people of the tenants below, too.
+A policy binds the people of its own tenant. Its second factor, session length and idle time also
+bind everybody who reaches the tenant from above, as an MSP's technicians do: a customer's things
+are as safe as the weakest account that may touch them. Its methods do not bind those, since they
+have no account with the customer's own provider. With `for_customers`, these three bind
+the people of the tenants below, too.
 """
 
 from collections.abc import Iterable
@@ -34,6 +34,7 @@ class SignInRules:
 
     second_factor: bool = False
     session_length: timedelta | None = None
+    idle_time: timedelta | None = None
     methods: frozenset[str] = field(default_factory=lambda: frozenset(SignInMethod.values))
     asked_by: tuple[str, ...] = ()
     """Names of the tenants that ask for a second factor: for people to read."""
@@ -113,10 +114,13 @@ def _stricter(
     )
     length = timedelta(hours=policy.session_hours) if policy.session_hours else None
     lengths = [one for one in (rules.session_length, length) if one is not None]
+    idle = timedelta(minutes=policy.idle_minutes) if policy.idle_minutes else None
+    idles = [one for one in (rules.idle_time, idle) if one is not None]
     methods = rules.methods & frozenset(policy.methods) if own else rules.methods
     return SignInRules(
         second_factor=rules.second_factor or asks,
         session_length=min(lengths, default=None),
+        idle_time=min(idles, default=None),
         methods=methods,
         asked_by=(*rules.asked_by, policy.tenant.name) if asks else rules.asked_by,
     )

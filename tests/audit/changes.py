@@ -247,6 +247,7 @@ PAGES: dict[str, Any] = {
         {"tenant": s.fleet.customer.id, "threshold": "5"},
     ),
     "person-leave": lambda s: (f"/people/{s.fleet.owner.id}/leave/", {}),
+    "person-sign-out": lambda s: (f"/people/{s.fleet.owner.id}/sign-out/", {}),
     "customer-new": lambda s: ("/customers/new/", {"name": "Newest", "parent": s.msp.id}),
     "customer-fields": lambda s: (
         f"/c/{s.fleet.customer.slug}/fields/",
@@ -446,6 +447,7 @@ CALLS: dict[str, Any] = {
     "POST second-person/{pk}/withdraw/": lambda s: (s.asking.id, {}),
     "PUT tenants/{pk}/second-person/": lambda s: (s.fleet.customer.id, {"threshold": 5}),
     "POST people/{pk}/leave/": lambda s: (s.fleet.owner.id, {}),
+    "POST people/{pk}/end-sessions/": lambda s: (s.fleet.owner.id, {}),
     "POST invitations/": lambda s: (
         None,
         {"email": "new@example.com", "tenant": str(s.fleet.customer.id),

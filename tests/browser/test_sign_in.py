@@ -1,12 +1,22 @@
 """Second factors, passkeys and sessions in a real browser."""
 
+from datetime import timedelta
+
 import pyotp
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
+from django.core.cache import cache
+from django.utils import timezone
 from playwright.sync_api import expect
 
+from portal import consumers
+from tenants.gate import SIGNED_IN_AT
 from tenants.models import MfaFor
-from tests.factories import SignInPolicyFactory
+from tenants.services.live import live_publish
+from tests.browser.conftest import elsewhere
+from tests.factories import MembershipFactory, SignInPolicyFactory
 from tests.sign_in.conftest import (
     _no_tries_of_other_tests,
     directory_of,
@@ -133,6 +143,67 @@ def test_signing_out_everywhere_closes_the_other_browser_at_once(new_context, pe
     expect(here.get_by_test_id("session")).to_have_count(1)
     # Nobody touched it: its socket was closed, and it went to the door by itself.
     expect(there.get_by_test_id("login-submit")).to_be_visible()
+
+
+def last_use(ago=None):
+    """When the one session was used last; or, as if it was used so long ago, put it back."""
+    rows = UserSession.objects.all()
+    if ago is not None:
+        for session in Session.objects.all():
+            data = session.get_decoded()
+            data[SIGNED_IN_AT] = 0.0
+            encoded = Session.objects.encode(data)
+            Session.objects.filter(pk=session.pk).update(session_data=encoded)
+        rows.update(last_seen_at=timezone.now() - ago)
+        cache.clear()
+    return rows.get().last_seen_at
+
+
+def test_a_page_that_nobody_touches_ends_and_leads_back(new_context, person, fleet, monkeypatch):
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.5)
+    SignInPolicyFactory(tenant=person.memberships.get().tenant, idle_minutes=5)
+    page = new_context().new_page()
+    sign_in(page, person.email)
+    expect(page.get_by_test_id("user-menu")).to_be_visible()
+    page.goto(f"{fleet.vm_page}?from=here")
+    expect(page.locator("html[data-live=up]")).to_be_attached()
+    # The page asks again by itself: that is nobody.
+    before = last_use(timedelta(minutes=4))
+    with page.expect_response(lambda answer: "hx-request" in answer.request.headers) as asked:
+        elsewhere(
+            lambda: live_publish(tenant_id=fleet.vm.tenant_id, kind="vm", object_id=fleet.vm.id)
+        )
+    assert asked.value.status == 200
+    assert asked.value.request.headers["basalt-background"] == "1"
+    assert last_use() == before
+    # Somebody presses a key, and asks for nothing.
+    with page.expect_response("**/me/presence/") as told:
+        page.keyboard.press("Shift")
+    assert told.value.status == 204
+    assert last_use() > before
+    # And goes to lunch: the page goes to the door by itself, and back after it.
+    last_use(timedelta(minutes=6))
+    expect(page.get_by_test_id("login-submit")).to_be_visible()
+    expect(page.get_by_text("nobody used this session for 5 minutes")).to_be_visible()
+    page.get_by_test_id("login-email").fill(person.email)
+    page.get_by_test_id("login-password").fill(PASSWORD)
+    page.get_by_test_id("login-submit").click()
+    page.wait_for_url(f"**{fleet.vm_page}?from=here")
+
+
+def test_an_administrator_ends_the_sessions_of_a_person(new_context, person, fleet):
+    owner = MembershipFactory(tenant=person.memberships.get().tenant, role="msp-owner").user
+    theirs = new_context().new_page()
+    sign_in(theirs, person.email)
+    theirs.goto("/vms/")
+    expect(theirs.locator("html[data-live=up]")).to_be_attached()
+    page = new_context(user=owner, width=360).new_page()
+    page.goto(f"/people/{person.pk}/")
+    page.get_by_test_id("sign-out").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1 session ends at once")
+    page.get_by_test_id("sign-out-confirm").click()
+    expect(page.get_by_text("is signed out: 1 session ended")).to_be_visible()
+    expect(theirs.get_by_test_id("login-submit")).to_be_visible()
 
 
 def test_the_companys_account_signs_in_under_the_strict_policy_for_content(

@@ -100,13 +100,13 @@ def test_a_session_that_is_too_old_ends(signed_in, customer):
     session = signed_in.session
     session[SIGNED_IN_AT] = time.time() - 8 * 3600 - 1
     session.save()
-    assert signed_in.get("/vms/")["Location"] == "/account/login/"
+    assert signed_in.get("/vms/")["Location"] == "/account/login/?next=%2Fvms%2F"
     assert "_auth_user_id" not in signed_in.session
 
 
 def test_a_way_that_is_not_allowed_ends_the_session(signed_in, customer):
     SignInPolicyFactory(tenant=customer, methods=["provider"])
-    assert signed_in.get("/vms/")["Location"] == "/account/login/"
+    assert signed_in.get("/vms/")["Location"] == "/account/login/?next=%2Fvms%2F"
     assert "Single sign-on" in signed_in.get("/account/login/").content.decode()
 
 

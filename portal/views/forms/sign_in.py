@@ -5,7 +5,12 @@ from typing import Any
 from django import forms
 
 from tenants.models import IdentityProvider, MfaFor, SignInMethod, SignInPolicy, Tenant
-from tenants.services.sign_in_policies import MAX_SESSION_HOURS, roles_for
+from tenants.services.sign_in_policies import (
+    MAX_IDLE_MINUTES,
+    MAX_SESSION_HOURS,
+    MIN_IDLE_MINUTES,
+    roles_for,
+)
 
 
 class PolicyForm(forms.Form):
@@ -22,6 +27,14 @@ class PolicyForm(forms.Form):
         max_value=MAX_SESSION_HOURS,
         help_text="Hours. Empty: after two weeks without a visit.",
     )
+    idle_minutes = forms.IntegerField(
+        label="Sign out whoever does nothing for",
+        required=False,
+        min_value=MIN_IDLE_MINUTES,
+        max_value=MAX_IDLE_MINUTES,
+        help_text="Minutes. Empty: nobody is. Pages left open by themselves don't count as doing "
+        "something; typing and clicking do, in a console too. 30 suits most.",
+    )
     methods = forms.MultipleChoiceField(
         label="Ways to sign in",
         choices=SignInMethod.choices,
@@ -37,6 +50,7 @@ class PolicyForm(forms.Form):
             "mfa_for": policy.mfa_for,
             "mfa_roles": [str(role) for role in policy.mfa_roles],
             "session_hours": policy.session_hours,
+            "idle_minutes": policy.idle_minutes,
             "methods": policy.methods,
             "for_customers": policy.for_customers,
         }

@@ -1,5 +1,6 @@
 // Charts of how busy a host or a VM was: drawn by uPlot from the API, which a table repeats.
 import uPlot from "uplot";
+import { BACKGROUND } from "./presence.js";
 
 const REFRESH_MS = 60_000;
 const HEIGHT = 140;
@@ -52,7 +53,9 @@ function install(section) {
     let answer = null;
     try {
       const address = `${section.dataset.usage}?range=${range}`;
-      const response = await fetch(address, { headers: { Accept: "application/json" } });
+      const response = await fetch(address, {
+        headers: { Accept: "application/json", ...BACKGROUND },
+      });
       if (response.ok) answer = await response.json();
     } catch {
       // Told below: the portal could not be reached.

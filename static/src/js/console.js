@@ -1,6 +1,7 @@
 // A guest's screen: a single-use ticket, then noVNC over the portal's own socket.
 import RFB from "@novnc/novnc";
 import keysyms from "../../../node_modules/@novnc/novnc/core/input/keysymdef.js";
+import { BACKGROUND, installPresence } from "./presence.js";
 
 const root = document.getElementById("console");
 const screen = document.getElementById("console-screen");
@@ -37,7 +38,7 @@ function show(state, text, { retry = false } = {}) {
 async function ticket() {
   const answer = await fetch(root.dataset.ticket, {
     method: "POST",
-    headers: { "X-CSRFToken": root.dataset.csrf, Accept: "application/json" },
+    headers: { "X-CSRFToken": root.dataset.csrf, Accept: "application/json", ...BACKGROUND },
   });
   if (answer.status === 404) throw new Error("This VM is gone. Go back to the list of VMs.");
   if (answer.redirected || answer.status === 403) {
@@ -170,4 +171,5 @@ window.addEventListener("pagehide", () => {
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) connect();
 });
+installPresence();
 if (root.dataset.ready === "yes") connect();

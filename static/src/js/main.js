@@ -7,8 +7,9 @@ import { installDialogs } from "./dialogs.js";
 import { showFirstError } from "./errors.js";
 import { installLists } from "./lists.js";
 import { installMenus } from "./menus.js";
-import { installQuota } from "./quota.js";
 import { installPasskeys } from "./passkeys.js";
+import { BACKGROUND, installPresence } from "./presence.js";
+import { installQuota } from "./quota.js";
 import { installScreen } from "./screen.js";
 import { installSearch } from "./search.js";
 import { installThemeSwitch } from "./themeswitch.js";
@@ -44,6 +45,10 @@ function keepWhatThePersonOpened(name, node) {
 document.addEventListener("htmx:configRequest", (event) => {
   const token = document.querySelector("meta[name=csrf-token]");
   if (token) event.detail.headers["X-CSRFToken"] = token.content;
+  // A part of the page that asks again because something changed: nobody touched it.
+  if (event.detail.triggeringEvent?.type.startsWith("live:")) {
+    Object.assign(event.detail.headers, BACKGROUND);
+  }
 });
 
 // Signed out in the meantime: go and sign in, rather than show a login form inside a card.
@@ -76,6 +81,7 @@ installDialogs();
 installLists();
 installMenus();
 installPasskeys();
+installPresence();
 installQuota();
 installScreen();
 installSearch(htmx);

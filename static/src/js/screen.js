@@ -1,5 +1,7 @@
 // The small picture of a VM's screen: asked for while somebody can see it, and not more often
 // than the host takes one.
+import { BACKGROUND } from "./presence.js";
+
 const EVERY_MS = 10_000;
 const SOON_MS = 1000;
 const MOST_SOON = 6;
@@ -46,7 +48,10 @@ export function installScreen() {
     try {
       const response = await fetch(section.dataset.screen, {
         method: "POST",
-        headers: { "X-CSRFToken": document.querySelector("meta[name=csrf-token]").content },
+        headers: {
+          "X-CSRFToken": document.querySelector("meta[name=csrf-token]").content,
+          ...BACKGROUND,
+        },
       });
       if (response.status === 200) {
         show(await response.blob());

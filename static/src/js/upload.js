@@ -1,6 +1,7 @@
 // A file on its way, with how far it is. Without scripts the form is sent as usual.
 import { say } from "./copy.js";
 import { showFirstError } from "./errors.js";
+import { present } from "./presence.js";
 
 export function installUpload() {
   document.addEventListener(
@@ -26,6 +27,7 @@ function send(form, file) {
   box.hidden = false;
   button.disabled = true;
   request.upload.addEventListener("progress", (event) => {
+    present();
     if (!event.lengthComputable) return;
     const percent = Math.floor((event.loaded / event.total) * 100);
     bar.style.width = `${percent}%`;
