@@ -1,6 +1,6 @@
 """Quotas as bars: what there is of what is allowed, in words, and how close it is."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from portal.views.forms.quotas import QuotaForm
@@ -8,7 +8,7 @@ from portal.views.states import Look
 from tenants.models import Site, Tenant, User
 from vms.models import Quota, VirtualMachine
 from vms.models.quota import LIMITS, tenants_settable
-from vms.services.quota_usage import Amounts, amount_words, quota_usages
+from vms.services.quota_usage import Amounts, amount_words, filled, quota_usages
 
 NEARLY = 80
 """Percent from which one should look."""
@@ -39,8 +39,8 @@ class Bar:
 
     @property
     def filled(self) -> int:
-        """Percent, above 100 too. A limit of nothing is full."""
-        return 100 if not self.limit and not self.used else _percent(self.used, self.limit)
+        """Percent, above 100 too."""
+        return filled(self.used, self.limit)
 
     @property
     def percent(self) -> int:
@@ -57,11 +57,6 @@ class Bar:
             left = amount_words(self.name, self.limit - self.used)
             return Look("warn", "alert-triangle", "Nearly full", hint=f"{left} left")
         return Look("good", "circle-check", "Room left")
-
-
-def _percent(part: int, whole: int) -> int:
-    # Never 100 before it is full, nor less when it is.
-    return part * 100 // whole if whole else 101
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class Bars:
 
     @property
     def worst(self) -> Bar:
-        return max(self.bars, key=lambda bar: (bar.used > bar.limit, bar.filled))
+        return max(self.bars, key=lambda bar: bar.filled)
 
     @property
     def over(self) -> bool:
@@ -150,9 +145,3 @@ def vm_sizes(vm: VirtualMachine) -> dict[str, int]:
         "memory_mib": vm.memory_mib,
         "disk_gib": sum(disk.size_gib for disk in vm.disks.all()),
     }
-
-
-def in_state(found: Sequence[Bars], state: str) -> list[Bars]:
-    """Those with a bar that is "full" (or over), or at least "nearly" so."""
-    least = 100 if state == "full" else NEARLY
-    return [one for one in found if one.worst.filled >= least]

@@ -26,7 +26,7 @@ class QuotaTable(tables.Table):  # type: ignore[misc]
         accessor="id",
         order_by=("tenant__name", "site__name"),
     )
-    state = tables.Column(verbose_name="State", empty_values=(), orderable=False, accessor="id")
+    state = tables.Column(verbose_name="State", empty_values=(), accessor="id", order_by="fullness")
     vms = _limit("vms")
     vcpus = _limit("vcpus")
     memory_mib = _limit("memory_mib")
@@ -41,7 +41,8 @@ class QuotaTable(tables.Table):  # type: ignore[misc]
     )
 
     class Meta:
-        order_by = ("of",)
+        # Who looks here looks for trouble.
+        order_by = ("-state", "of")
 
     def _bars(self, record: Quota) -> Bars:
         found: dict[Any, Bars] = self.bars

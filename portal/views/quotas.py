@@ -14,14 +14,14 @@ from portal.views.csv_export import Column
 from portal.views.filters import customer_filter, search_filter
 from portal.views.forms.quotas import NewQuotaForm, QuotaForm
 from portal.views.lists import ListPage
-from portal.views.quota_bars import bars_of, in_state
+from portal.views.quota_bars import NEARLY, bars_of
 from portal.views.quota_table import QuotaTable
 from tenants.errors import RuleError
 from tenants.models import User
 from vms.models import Quota
 from vms.models.quota import LIMITS, tenants_settable
 from vms.services.quota_settings import quota_remove, quota_set
-from vms.services.quota_usage import quota_usages
+from vms.services.quota_usage import by_fullness, quota_usages
 
 _FIELDS = {"memory_mib": "memory_gib"}
 
@@ -53,9 +53,8 @@ class QuotaFilters(filters.FilterSet):  # type: ignore[misc]
     def by_what(self, rows: "QuerySet[Quota]", name: str, value: str) -> "QuerySet[Quota]":
         return rows.filter(site__isnull=value == "tenant")
 
-    def by_state(self, rows: "QuerySet[Quota]", name: str, value: str) -> "QuerySet[Quota]":
-        found = in_state(bars_of(self.request.user, list(rows)), value)
-        return rows.filter(pk__in=[one.quota.pk for one in found])
+    def by_state(self, rows: "QuerySet[Any]", name: str, value: str) -> "QuerySet[Any]":
+        return rows.filter(fullness__gte=100 if value == "full" else NEARLY)
 
 
 class QuotasView(ListPage):
@@ -67,7 +66,7 @@ class QuotasView(ListPage):
 
     @property
     def columns(self) -> Sequence[Column]:  # type: ignore[override]
-        used = quota_usages(list(self.rows()))
+        used = quota_usages(list(self._quotas()))
         return (
             ("customer", lambda row: row.tenant.name),
             ("site", lambda row: row.site.name if row.site else ""),
@@ -76,6 +75,9 @@ class QuotasView(ListPage):
         )
 
     def rows(self) -> "QuerySet[Quota]":
+        return by_fullness(self._quotas())
+
+    def _quotas(self) -> "QuerySet[Quota]":
         return Quota.objects.allowed(self.user, self.permission).for_pages()
 
     def for_rows(self, rows: Sequence[Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class KeysetPagination(CursorPagination):
         try:
             cursor: Cursor | None = super().decode_cursor(request)
             if cursor is not None and cursor.position is not None:
-                position = instant(str(cursor.position)).isoformat()
+                position = self.position(str(cursor.position))
                 cursor = cursor._replace(position=position)  # type: ignore[arg-type]
             known = True
         except (NotFound, ValueError):
@@ -33,3 +33,7 @@ class KeysetPagination(CursorPagination):
                 field="cursor",
             )
         return cursor
+
+    def position(self, text: str) -> str:
+        """What a row is found by: the value of the first of `ordering`. Raises ValueError."""
+        return instant(text).isoformat()

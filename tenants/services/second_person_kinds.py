@@ -60,9 +60,9 @@ class Kind:
 _kinds: dict[str, Kind] = {}
 
 
-def kind_register(kind: Kind) -> None:
+def kind_register(*registered: Kind) -> None:
     """Once, when the app is ready."""
-    _kinds[kind.name] = kind
+    _kinds.update({kind.name: kind for kind in registered})
 
 
 def kind_named(name: str) -> Kind | None:

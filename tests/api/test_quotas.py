@@ -124,6 +124,33 @@ def test_a_vm_beyond_a_quota_is_a_409_with_the_field_at_fault(owner, site):
     assert owner.post("/api/v1/vms/", body | {"vcpus": 1}).status_code == 202
 
 
+def test_the_fullest_first_page_by_page(owner, msp, site, vm):
+    empty = [CustomerFactory(parent=msp) for _ in range(3)]
+    for of, limits in (
+        (site.tenant, {"vms": 2, "vcpus": 1000}),
+        (msp, {"vms": 1}),
+        *((tenant, {"vms": 7}) for tenant in empty),
+    ):
+        Quota.objects.create(tenant=of, **limits)
+    newest = owner.get("/api/v1/quotas/").json()["results"]
+    assert newest[0]["tenant"]["name"] == empty[-1].name
+    seen, pages = [], []
+    address = "/api/v1/quotas/?ordering=-fullness&page_size=2"
+    while address:
+        pages.append(owner.get(address).json())
+        seen += [row["tenant"]["name"] for row in pages[-1]["results"]]
+        address = pages[-1]["next"]
+    assert seen == ["Northwind", "Alder Ltd", *(tenant.name for tenant in reversed(empty))]
+    assert owner.get(pages[1]["previous"]).json()["results"] == pages[0]["results"]
+    # A place in this order is none in the other.
+    address = pages[0]["next"].replace("ordering=-fullness", "")
+    assert owner.get(address).status_code == 400
+
+
+def test_an_order_that_there_is_not_is_refused(owner):
+    assert owner.get("/api/v1/quotas/?ordering=secret").status_code == 400
+
+
 def test_a_list_of_many_takes_as_many_queries_as_one_of_few(
     owner, msp, vm, django_assert_max_num_queries
 ):

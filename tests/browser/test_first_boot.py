@@ -12,7 +12,7 @@ from agent.protocol import Boot, BootStage, open_sealed
 from hypervisors.models import Job
 from hypervisors.services.observers import guest_observers
 from tests.browser.conftest import elsewhere
-from tests.browser.test_pages import violations
+from tests.browser.wcag import violations
 from vms.models import VirtualMachine
 
 LOG = [

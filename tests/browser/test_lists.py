@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from hypervisors.models import Job
 from tenants.models import SavedView
-from tests.browser.test_pages import violations
+from tests.browser.wcag import violations
 from tests.factories import VirtualMachineFactory
 
 

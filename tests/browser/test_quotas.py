@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_pages import quota_of, violations
+from tests.browser.addresses import quota_of
+from tests.browser.wcag import violations
 from tests.factories import VirtualMachineFactory
 from vms.models import Quota
 

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tenants.models import AccessRule
-from tests.browser.test_pages import violations
+from tests.browser.wcag import violations
 from tests.factories import CustomerFactory, MembershipFactory
 
 

@@ -5,7 +5,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tenants.models import ApiToken, ServiceAccount
-from tests.browser.test_pages import violations
+from tests.browser.wcag import violations
 
 
 def ask(portal, secret, path="vms/"):

@@ -12,7 +12,7 @@ from hypervisors.models.usage import MINUTE, QUARTER
 from hypervisors.services.usage import floor
 from tenants.services.live import live_publish
 from tests.browser.conftest import elsewhere
-from tests.browser.test_pages import violations
+from tests.browser.wcag import violations
 from vms.models import VmUsage
 
 

@@ -10,7 +10,7 @@ from agent.protocol import Screenshot
 from hypervisors.services.screens import screen_store
 from tenants.services.live import live_publish
 from tests.browser.conftest import elsewhere
-from tests.browser.test_pages import violations
+from tests.browser.wcag import violations
 from tests.factories import MembershipFactory
 
 GREEN = write_png(240, [b"\x10\x80\x20" * 240] * 133)

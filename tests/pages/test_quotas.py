@@ -158,7 +158,8 @@ def test_the_list_filters_sorts_and_goes_home_as_csv(as_technician, fleet, other
     limit(others.customer, vms=9, vcpus=4)
     limit(others.customer, others.site, disk_gib=12)
     page = "/quotas/"
-    assert names(as_technician.get(page)) == ["Northwind", "alder Ltd", "birch office", "birch Ltd"]
+    of = f"{page}?sort=of"
+    assert names(as_technician.get(of)) == ["Northwind", "alder Ltd", "birch office", "birch Ltd"]
     assert names(as_technician.get(f"{page}?q=birch")) == ["birch office", "birch Ltd"]
     assert names(as_technician.get(f"{page}?what=site")) == ["birch office"]
     assert names(as_technician.get(f"{page}?customer=alder-ltd")) == ["alder Ltd"]
@@ -171,6 +172,42 @@ def test_the_list_filters_sorts_and_goes_home_as_csv(as_technician, fleet, other
     assert (rows[0]["vms_limit"], rows[0]["vms_used"]) == ("1", "1")
     assert (rows[0]["vcpus_limit"], rows[0]["memory_mib_used"]) == ("", "1024")
     assert rows[2]["vms_used"] == "2"
+
+
+def quotas_of_many(msp, *used):
+    """One customer with a quota for each of these: so many vCPUs in use of ten."""
+    for number, vcpus in enumerate(used):
+        more = fleet_of(msp, f"more{number:02}")
+        VirtualMachine.objects.filter(tenant=more.customer).update(vcpus=vcpus)
+        limit(more.customer, vcpus=10, vms=1000)
+
+
+def test_the_fullest_come_first_by_the_fullest_of_what_they_limit(as_technician, fleet, others):
+    limit(fleet.customer, vms=4, memory_mib=1)
+    limit(others.customer, vms=0)
+    limit(others.customer, others.site, vms=1000, vcpus=1)
+    quotas_of_many(fleet.msp, 5, 3, 5)
+    first = ["alder Ltd", "birch Ltd", "birch office"]
+    rest = ["more00 Ltd", "more02 Ltd", "more01 Ltd"]
+    assert names(as_technician.get("/quotas/")) == first + rest
+    assert names(as_technician.get("/quotas/?sort=-state&sort=of")) == first + rest
+    assert names(as_technician.get("/quotas/?sort=state"))[0] == "more01 Ltd"
+    answer = as_technician.get("/quotas/?format=csv")
+    rows = csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+    assert [row["customer"] for row in rows][3:] == rest
+
+
+def test_pages_of_the_fullest_go_on_from_the_last_row_seen(as_technician, fleet, monkeypatch):
+    monkeypatch.setattr("portal.views.lists.PER_PAGE", 2)
+    quotas_of_many(fleet.msp, 9, 2, 9, 9, 2)
+    seen, address, back = [], "/quotas/?", ""
+    while address:
+        answer = as_technician.get(address)
+        seen.append(names(answer))
+        keyset = answer.context["table"].page.keyset
+        back, address = keyset.previous, keyset.next and f"/quotas/?cursor={keyset.next}"
+    assert seen == [["more00 Ltd", "more02 Ltd"], ["more03 Ltd", "more01 Ltd"], ["more04 Ltd"]]
+    assert names(as_technician.get(f"/quotas/?cursor={back}")) == seen[1]
 
 
 @pytest.mark.parametrize(

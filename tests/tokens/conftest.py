@@ -6,14 +6,10 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from tenants.models import ApiToken, Tenant, User
+from tenants.models import ApiToken, ServiceAccount, Tenant, User
 from tenants.services.people import api_token_create
-from tests.factories import (
-    CustomerFactory,
-    MembershipFactory,
-    MspFactory,
-    VirtualMachineFactory,
-)
+from tests.factories import CustomerFactory, MembershipFactory, MspFactory, VirtualMachineFactory
+from tests.tokens.service_accounts import make
 
 
 @dataclass
@@ -74,3 +70,13 @@ def names(client: APIClient, kind: str = "vms") -> set[str]:
     answer = client.get(f"/api/v1/{kind}/")
     assert answer.status_code == 200, answer.content
     return {row["name"] for row in answer.json()["results"]}
+
+
+@pytest.fixture
+def admin(land) -> User:
+    return MembershipFactory(tenant=land.alder, role="customer-administrator").user
+
+
+@pytest.fixture
+def robot(land, admin) -> ServiceAccount:
+    return make(admin, land.alder)

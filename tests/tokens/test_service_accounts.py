@@ -1,27 +1,19 @@
-"""Service accounts: a tenant's own, no wider than whoever makes them, and nobody's to sign in."""
+"""Service accounts: a tenant's own, and no wider than whoever makes them."""
 
 import threading
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.test import Client
 
-from portal.adapters import AccountAdapter
 from tenants.actor import Actor
 from tenants.errors import InvalidInputError, NameTakenError
-from tenants.models import ApiToken, AuditEvent, Membership, Role, ServiceAccount, Tenant, User
+from tenants.models import ApiToken, AuditEvent, Role, ServiceAccount, User
 from tenants.scope import scope_of, system_scope
 from tenants.services.authority import SurplusPermissionsError
-from tenants.services.invitations import invitation_create
 from tenants.services.leaving import person_leave
-from tenants.services.memberships import (
-    ServiceElsewhereError,
-    access_grant,
-    membership_add,
-)
-from tenants.services.owners import LastOwnerError
+from tenants.services.memberships import ServiceElsewhereError, access_grant, membership_add
 from tenants.services.people import TokenElsewhereError, api_token_create
-from tenants.services.see_as import SeeAsError, see_as_check
 from tenants.services.service_accounts import (
     service_account_close,
     service_account_create,
@@ -31,34 +23,9 @@ from tenants.services.service_accounts import (
 from tenants.services.tenants import tenant_move
 from tests.factories import MembershipFactory, deny
 from tests.tokens.conftest import client_of, client_with, names, token_of
+from tests.tokens.service_accounts import make, role, secret_of
 
 pytestmark = pytest.mark.django_db
-
-
-def role(slug: str) -> Role:
-    return Role.objects.get(tenant=None, slug=slug)
-
-
-def make(by: User, tenant: Tenant, slug: str | None = "customer-operator", name: str = "Robot"):
-    with scope_of(by):
-        return service_account_create(
-            actor=Actor(user=by), tenant=tenant, name=name, role=role(slug) if slug else None
-        )
-
-
-def secret_of(by: User, account: ServiceAccount, **scope) -> str:
-    with scope_of(by):
-        return api_token_create(actor=Actor(user=by), user=account.user, name="t", **scope)[1]
-
-
-@pytest.fixture
-def admin(land) -> User:
-    return MembershipFactory(tenant=land.alder, role="customer-administrator").user
-
-
-@pytest.fixture
-def robot(land, admin) -> ServiceAccount:
-    return make(admin, land.alder)
 
 
 def test_it_works_by_its_tokens_in_its_tenant(land, admin, robot):
@@ -199,78 +166,6 @@ def test_what_a_narrow_token_makes_ends_with_it(land):
 
     api_token_revoke(token=mother)
     assert client.get("/api/v1/vms/").status_code == 401
-
-
-# ------------------------------------------------------------------ no way to sign in
-
-
-def test_its_session_opens_nothing(land, robot):
-    client = Client()
-    client.force_login(robot.user)
-    answer = client.get("/vms/")
-    assert answer.status_code == 302
-    assert "login" in answer["location"]
-    assert client.get("/api/v1/vms/").status_code in (401, 403)
-
-
-def test_it_has_no_password_and_can_be_given_none(robot):
-    assert not robot.user.has_usable_password()
-    robot.user.set_password("a-good-long-passphrase-7531")
-    with pytest.raises(IntegrityError), transaction.atomic():
-        robot.user.save()
-
-
-def test_a_link_to_set_a_password_sets_none(robot, mailoutbox):
-    client = Client()
-    client.post("/account/password/reset/", {"email": robot.user.email})
-    assert mailoutbox == []
-    from django.core.exceptions import PermissionDenied
-
-    with pytest.raises(PermissionDenied):
-        AccountAdapter().set_password(robot.user, "a-good-long-passphrase-7531")
-
-
-def test_signing_in_by_any_way_stops_at_the_last_step(robot, rf):
-    from django.core.exceptions import PermissionDenied
-
-    with pytest.raises(PermissionDenied):
-        AccountAdapter().pre_login(
-            rf.get("/"), robot.user, email_verification=None, signal_kwargs=None,
-            email=None, signup=False, redirect_url=None,
-        )  # fmt: skip
-
-
-def test_it_can_not_be_invited(land, admin, robot):
-    with scope_of(admin), pytest.raises(InvalidInputError):
-        invitation_create(
-            actor=Actor(user=admin),
-            tenant=land.alder,
-            role=role("customer-viewer"),
-            email=robot.user.email,
-        )
-
-
-def test_nobody_looks_at_the_portal_as_it(land, robot):
-    with scope_of(land.owner), pytest.raises(SeeAsError, match="no pages"):
-        see_as_check(viewer=land.owner, user=robot.user)
-
-
-def test_it_is_not_the_owner_that_an_msp_keeps(land):
-    robot = make(land.owner, land.msp, "msp-owner")
-    assert Membership.objects.filter(user=robot.user).exists()
-    colleague = MembershipFactory(tenant=land.msp, role="msp-owner").user
-    with scope_of(colleague):
-        person_leave(actor=Actor(user=colleague), person=land.owner)
-    with scope_of(colleague), pytest.raises(LastOwnerError):
-        person_leave(actor=Actor(user=colleague), person=colleague)
-
-
-def test_it_is_not_among_the_people(land, admin, robot):
-    client = Client()
-    client.force_login(admin)
-    assert "Robot" not in client.get("/people/").content.decode()
-    assert client.get(f"/people/{robot.user_id}/").status_code == 404
-    assert "Robot" in client.get("/service-accounts/").content.decode()
 
 
 # ------------------------------------------------------------------ its end

@@ -8,11 +8,8 @@ from agent.protocol import JobError, JobFinished
 from hypervisors.models import Job, Status
 from hypervisors.services.jobs import job_end, job_finished, job_take_for_sending
 from tenants.actor import SYSTEM, Actor
-from tenants.errors import InvalidInputError
-from tenants.models import AuditEvent
 from tenants.scope import scope_of
-from tenants.services.tenant_removal import tenant_remove
-from tenants.services.tenants import site_remove, tenant_move
+from tenants.services.tenants import tenant_move
 from tests.factories import (
     SSH_KEY,
     CustomerFactory,
@@ -29,7 +26,7 @@ from vms.models import Image, Quota, VirtualMachine
 from vms.services.changes import vm_delete, vm_resize
 from vms.services.creation import VmRequest, vm_create
 from vms.services.forgetting import host_forget
-from vms.services.quota_settings import QuotaFromAboveError, quota_remove, quota_set
+from vms.services.quota_settings import quota_set
 from vms.services.quota_usage import Amounts, amount_words, quota_usages
 from vms.services.quotas import QuotaExceededError
 
@@ -313,75 +310,6 @@ def test_a_quota_that_counts_what_is_kept_from_a_person_is_kept_from_them_too(ms
     assert seen(host.site) == set()
     assert seen(vm) == set()
     assert seen(SiteFactory(tenant=customer)) == {of_site}
-
-
-# ------------------------------------------------------------------ setting
-
-
-def test_each_change_of_a_quota_is_one_event_with_before_and_after(msp, customer):
-    owner = Actor(user=MembershipFactory(tenant=msp, role="msp-owner").user)
-    quota_set(actor=owner, tenant=customer, limits={"vms": 5, "vcpus": 10})
-    quota = quota_set(actor=owner, tenant=customer, limits={"vms": 7, "disk_gib": 100})
-    quota_set(actor=owner, tenant=customer, limits={"vms": 7, "disk_gib": 100})
-    quota_remove(actor=owner, quota=quota)
-    events = AuditEvent.objects.filter(object_kind="quota").order_by("created_at")
-    assert [(event.action, event.before, event.after) for event in events] == [
-        ("quota.set", {"vms": None, "vcpus": None}, {"vms": 5, "vcpus": 10}),
-        (
-            "quota.set",
-            {"vms": 5, "vcpus": 10, "disk_gib": None},
-            {"vms": 7, "vcpus": None, "disk_gib": 100},
-        ),
-        ("quota.remove", {"vms": 7, "disk_gib": 100}, {}),
-    ]
-    assert {event.object_name for event in events} == {"Alder Ltd"}
-    assert not Quota.objects.exists()
-
-
-@pytest.mark.parametrize("limits", [{}, {"vms": None}, {"vms": -1}, {"disk_gib": 2**31}])
-def test_a_quota_that_limits_nothing_or_nonsense_is_refused(customer, limits):
-    with pytest.raises(InvalidInputError):
-        quota_set(actor=SYSTEM, tenant=customer, limits=limits)
-    assert not Quota.objects.exists()
-
-
-def test_nobody_sets_their_own_quota_but_an_msp(msp, customer):
-    group = CustomerFactory(parent=msp, kind="group")
-    inside = CustomerFactory(parent=group)
-    site = SiteFactory(tenant=inside)
-
-    def may(user: Any, tenant: Any, site: Any = None) -> bool:
-        with as_person(user):
-            try:
-                quota_set(actor=Actor(user=user), tenant=tenant, site=site, limits={"vms": 1})
-            except QuotaFromAboveError:
-                return False
-            return True
-
-    owner = MembershipFactory(tenant=msp, role="msp-owner").user
-    assert [may(owner, one) for one in (msp, group, inside, customer)] == [True] * 4
-    of_group = MembershipFactory(tenant=group, role="msp-owner").user
-    assert [may(of_group, one) for one in (group, inside)] == [False, True]
-    assert may(of_group, inside, site)
-    of_customer = MembershipFactory(tenant=inside, role="msp-owner").user
-    assert [may(of_customer, inside), may(of_customer, inside, site)] == [False, False]
-    for role in ("msp-technician", "msp-read-only", "msp-billing"):
-        assert not may(MembershipFactory(tenant=msp, role=role).user, customer)
-    with pytest.raises(QuotaFromAboveError, match="set by who manages quotas on all of"):
-        quota_remove(
-            actor=Actor(user=of_customer), quota=Quota.objects.get(tenant=inside, site=None)
-        )
-
-
-def test_a_quota_goes_with_its_site_and_its_customer(msp):
-    customer = CustomerFactory(parent=msp)
-    site = SiteFactory(tenant=customer)
-    quota_set(actor=SYSTEM, tenant=customer, limits={"vms": 1})
-    quota_set(actor=SYSTEM, tenant=customer, site=site, limits={"vms": 1})
-    site_remove(actor=SYSTEM, site=site)
-    assert Quota.objects.get().site is None
-    tenant_remove(actor=SYSTEM, tenant=customer)
-    assert not Quota.objects.exists()
 
 
 # ------------------------------------------------------------------ counting

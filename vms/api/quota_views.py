@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.api.base import TenantViewSet
+from tenants.api.pagination import KeysetPagination
 from vms.api.quota_serializers import (
     QuotaChangeSerializer,
     QuotaSerializer,
@@ -18,12 +19,34 @@ from vms.api.quota_serializers import (
 )
 from vms.models import Quota
 from vms.services.quota_settings import quota_remove, quota_set
-from vms.services.quota_usage import quota_usages
+from vms.services.quota_usage import by_fullness, quota_usages
+
+FULLEST = "-fullness"
+
+
+class QuotaPagination(KeysetPagination):
+    """Newest first, or by `ordering`."""
+
+    def get_ordering(self, request: Request, queryset: Any, view: Any) -> tuple[str, ...]:
+        if "fullness" in queryset.query.annotations:
+            return (FULLEST, *KeysetPagination.ordering)
+        return KeysetPagination.ordering
+
+    def position(self, text: str) -> str:
+        return str(int(text)) if self.ordering[0] == FULLEST else super().position(text)
 
 
 class QuotaFilter(filters.FilterSet):  # type: ignore[misc]
     tenant = filters.UUIDFilter(field_name="tenant_id")
     site = filters.UUIDFilter(field_name="site_id")
+    ordering = filters.ChoiceFilter(
+        choices=[(FULLEST, "The fullest first")],
+        method="by_fullness",
+        help_text="The fullest first, by the fullest of what each limits; newest first without it.",
+    )
+
+    def by_fullness(self, rows: "QuerySet[Quota]", name: str, value: str) -> "QuerySet[Quota]":
+        return by_fullness(rows)
 
 
 class QuotaViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Quota]):
@@ -32,6 +55,7 @@ class QuotaViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Quota]):
     queryset = Quota.objects.for_pages()
     serializer_class = QuotaSerializer
     filterset_class = QuotaFilter
+    pagination_class = QuotaPagination
     permissions_by_action = {
         "list": "tenant.view",
         "retrieve": "tenant.view",

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Coalesce
 
 from hypervisors.models import ACTIVE, Job, Status
 from tenants.models import Tenant
@@ -48,6 +49,8 @@ class Amounts:
 
 
 NONE = Amounts()
+OVER = 101
+"""Percent of what is over, be it by ever so little: full is 100."""
 
 
 def vm_amounts(*, vcpus: int, memory_mib: int, disks_gib: Iterable[int], vms: int = 0) -> Amounts:
@@ -94,6 +97,29 @@ def quota_usages(quotas: Collection[Quota]) -> dict[uuid.UUID, Amounts]:
                 used += amounts
         found[quota.pk] = used
     return found
+
+
+def filled(used: int, limit: int) -> int:
+    """Percent: 100 when it is full and no sooner, above when it is over. A limit of nothing is
+    full."""
+    if used > limit:
+        return max(used * 100 // limit, OVER) if limit else OVER
+    return used * 100 // limit if limit else 100
+
+
+def by_fullness(rows: "QuerySet[Quota]") -> "QuerySet[Quota]":
+    """The same rows with `fullness`, percent of the fullest of what each limits, to sort and to
+    choose by. It counts for all of them at once, in five queries."""
+    quotas = list(rows)
+    usages = quota_usages(quotas)
+    alike: dict[int, list[uuid.UUID]] = defaultdict(list)
+    for quota in quotas:
+        used, limits = usages[quota.pk], quota.limits
+        full = [filled(used[name], limit) for name, limit in limits.items() if limit is not None]
+        alike[max(full, default=0)].append(quota.pk)
+    known = Case(*(When(pk__in=ids, then=Value(percent)) for percent, ids in alike.items()))
+    # One set since then has no fullness yet, and comes last.
+    return rows.annotate(fullness=Coalesce(known, Value(0)) if alike else Value(0))
 
 
 def tenant_usage(tenant: Tenant) -> Amounts:

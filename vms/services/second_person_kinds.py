@@ -1,11 +1,13 @@
 """What of VMs, hosts with their VMs, and images a second person can be asked about."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from hypervisors.models import Hypervisor
+from hypervisors.services.second_person_kinds import host_kind, host_thing, hosts
 from tenants.services.second_person_kinds import Kind, Thing, kind_register
 from vms.models import Image, VirtualMachine
 from vms.services.changes import vm_delete
@@ -17,67 +19,59 @@ KEEP = "keep"
 """The option that leaves a deleted VM's disks on its host."""
 
 
+def _vms() -> "QuerySet[Any]":
+    return VirtualMachine.objects.select_related(
+        "tenant__parent__parent", "hypervisor"
+    ).prefetch_related("disks")
+
+
+_vm_kind = partial(Kind, nouns=("VM", "VMs"), rows=_vms)
+
+
 def second_person_kinds_register() -> None:
     """Called when the app is ready."""
     kind_register(
-        Kind(
+        _vm_kind(
             name="vm.delete",
             verb="Delete",
             done="being deleted",
-            nouns=("VM", "VMs"),
             permissions=("vm.delete",),
-            rows=_vms,
             thing=_deleted,
             carry_out=lambda actor, vm, option: vm_delete(
                 actor=actor, vm=vm, keep_disks=option == KEEP
             ),
             counted={"vm.delete": ""},
             option_good=lambda option: option in ("", KEEP),
-        )
-    )
-    kind_register(
-        Kind(
+        ),
+        _vm_kind(
             name="vm.stop",
             verb="Force off",
             done="being forced off",
-            nouns=("VM", "VMs"),
             permissions=("vm.power",),
-            rows=_vms,
             thing=lambda vm, _: _plugged(vm, "is forced off"),
             carry_out=lambda actor, vm, _: vm_stop(actor=actor, vm=vm),
             counted={"vm.stop": ""},
-        )
-    )
-    kind_register(
-        Kind(
+        ),
+        _vm_kind(
             name="vm.reset",
             verb="Reset",
             done="being reset",
-            nouns=("VM", "VMs"),
             permissions=("vm.power",),
-            rows=_vms,
             thing=lambda vm, _: _plugged(vm, "is restarted by force"),
             carry_out=lambda actor, vm, _: vm_reboot(actor=actor, vm=vm, force=True),
             counted={"vm.reboot": "force"},
-        )
-    )
-    kind_register(
-        Kind(
+        ),
+        host_kind(
             name="hypervisor.forget",
             verb="Forget",
             done="forgotten",
-            nouns=("host", "hosts"),
             permissions=("hypervisor.manage", "vm.delete"),
-            rows=lambda: Hypervisor.objects.select_related(
-                "tenant__parent__parent", "site"
-            ).prefetch_related("virtual_machines"),
+            rows=lambda: hosts().prefetch_related("virtual_machines"),
             thing=_forgotten,
             carry_out=lambda actor, host, _: host_forget(actor=actor, hypervisor=host),
             counted={"vm.forget": ""},
             objects=_with_vms,
-        )
-    )
-    kind_register(
+        ),
         Kind(
             name="image.retire",
             verb="Retire",
@@ -92,14 +86,8 @@ def second_person_kinds_register() -> None:
             ),
             carry_out=lambda actor, image, _: image_retire(actor=actor, image=image),
             counted={"image.retire": ""},
-        )
+        ),
     )
-
-
-def _vms() -> "QuerySet[Any]":
-    return VirtualMachine.objects.select_related(
-        "tenant__parent__parent", "hypervisor"
-    ).prefetch_related("disks")
 
 
 def _deleted(vm: VirtualMachine, option: str) -> Thing:
@@ -122,7 +110,7 @@ def _forgotten(host: Hypervisor, _option: str) -> Thing:
     names = sorted(vm.name for vm in host.virtual_machines.all())
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     vms = f" with {len(names)} VM{'s' * (len(names) != 1)}: {shown}" if names else ""
-    return Thing(host.name, host.site.name, f"is forgotten{vms}")
+    return host_thing(host, f"is forgotten{vms}")
 
 
 def _with_vms(host: Hypervisor) -> set[UUID]:

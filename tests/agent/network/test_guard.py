@@ -6,13 +6,18 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from agent.assembly import simulated_agent
+from agent.host import Host
 from agent.network.names import namespace_name
 from agent.network.wire import SERVICE_MAC
-from agent.protocol import DroppedFrames, NetworkSpec, NicSpec
+from agent.protocol import DroppedFrames, GuestSpec, NetworkSpec, NicSpec
+from agent.records import VmRecord
+from agent.settings import Identity, Settings
 from tests.agent.network import frames as f
 from tests.agent.network.ears import Ear, Heard, Mouth, ears
 from tests.agent.network.forged import (
@@ -26,7 +31,7 @@ from tests.agent.network.forged import (
 )
 from tests.agent.network.lawful import fault, is_later_part
 from tests.agent.network.namespaces import Guest, own_stack, run
-from tests.agent.network.plumbing import Plumbing, document_of, nic_on
+from tests.agent.network.plumbing import Plumbing, document_of, new_id, nic_on
 
 pytestmark = pytest.mark.root
 
@@ -233,6 +238,29 @@ async def test_counters_go_on_after_the_agent_was_away(plumbing, lan):
         assert (await on.dropped()).mac == 10
 
 
+async def test_what_was_dropped_is_told_with_the_guest_that_sent_it(plumbing, lan, tmp_path):
+    """The plumbing is real, and the guest a machine of this test: its host says that it is off."""
+    async with scene(plumbing, lan, given=True) as on:
+        unguarded = msgspec.structs.replace(nic_on(lan, None), guard=False)
+        forger, unplugged = _vm([on.nic, unguarded]), _vm([nic_on(lan, None)])
+        host = _host_with(plumbing, tmp_path / "host", forger, unplugged)
+        lies = [f.arp(on.who.other_mac, sender="10.9.8.7", target="10.9.8.1")] * 5
+        lies += [f.arp(on.who.mac, sender="10.9.8.8", target="10.9.8.1")] * 3
+        await asyncio.to_thread(on.say, lies)
+        vms = {vm.vm_id: vm for vm in (await host.snapshot()).vms}
+        expected = [DroppedFrames(mac=5, arp=3), None]
+        assert [nic.dropped for nic in vms[forger.vm_id].nics] == expected
+        # One that is not plumbed has counted nothing, which is not the same as nothing dropped.
+        assert [nic.dropped for nic in vms[unplugged.vm_id].nics] == [None]
+        # A change of the guest is told with what was counted last.
+        await asyncio.to_thread(on.say, lies)
+        told = await host.report(forger.vm_id)
+        assert told is not None
+        assert [nic.dropped for nic in told.nics] == expected
+        vms = {vm.vm_id: vm for vm in (await host.snapshot()).vms}
+        assert vms[forger.vm_id].nics[0].dropped == DroppedFrames(mac=10, arp=6)
+
+
 async def test_rules_are_replaced_without_a_gap(plumbing, lan):
     async with scene(plumbing, lan, given=True) as on:
         lies = [f.arp(on.who.mac, sender="10.9.8.8", target="10.9.8.1")] * 200
@@ -260,3 +288,27 @@ def _changed(frame: bytes, chance: random.Random) -> bytes:
         chance.choice(how)()
         changed = changed if len(changed) > 14 else bytearray(frame)
     return bytes(changed)
+
+
+def _vm(nics: list[NicSpec]) -> VmRecord:
+    return VmRecord(
+        vm_id=new_id(),
+        name="web-1",
+        vcpus=1,
+        memory_mib=256,
+        firmware="bios",
+        image_id=new_id(),
+        disks=[],
+        nics=nics,
+        guest=GuestSpec(instance_id=new_id(), hostname="web-1", username="admin"),
+        made=True,
+    )
+
+
+def _host_with(plumbing: Plumbing, folder: Path, *vms: VmRecord) -> Host:
+    identity = Identity(portal="http://portal", origin="portal", hypervisor_id=new_id(), name="h")
+    host = simulated_agent(Settings(data=str(folder), identity=identity), seed=1, pace=0).host
+    host.plumber = plumbing.plumber
+    for vm in vms:
+        host.records.save(vm)
+    return host

@@ -2,18 +2,18 @@
 runs Debian's own (tests/e2e/test_vlan.py)."""
 
 import contextlib
+import json
 import socket
 import struct
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from agent.network import vlan, worker
 from agent.network.errors import NetworkError
 from agent.network.ledger import Ledger, NetworkEntry
-from agent.network.names import bridge_name, vlan_bridge, vlan_link
+from agent.network.names import bridge_name, vlan_bridge, vlan_link, vlan_table
 from agent.network.namespaces import inside
 from agent.network.operations import MakeVlan, RemoveVlan
 from agent.protocol import NetworkSpec
@@ -71,16 +71,37 @@ def test_notes_of_an_agent_of_before_are_still_read(tmp_path):
 
 
 @pytest.mark.root
-def test_a_kernel_without_vlans_is_named_and_nothing_is_left():
-    if Path("/proc/net/vlan").exists():
-        pytest.skip("this kernel has VLANs: tests/e2e/test_vlan.py shows them at work")
+def test_a_vlan_has_a_bridge_of_its_own_or_a_kernel_without_vlans_is_named_and_nothing_is_left():
+    own, link = vlan_bridge("br-lan", 20), vlan_link("br-lan", 20)
     with Machine() as host:
         host.run("ip", "link", "add", "br-lan", "type", "bridge")
-        with pytest.raises(NetworkError) as refused:
+        host.run("ip", "link", "set", "br-lan", "up")
+        if _knows_vlans(host):
             inside(host.name, lambda: vlan.make_vlan(TAGGED))
-        assert refused.value.code == "vlan_unsupported"
-        assert "8021q" in refused.value.message
-        assert vlan_bridge("br-lan", 20) not in host.run("ip", "-brief", "link")
+            links = {one["ifname"]: one for one in json.loads(host.run("ip", "-d", "-j", "link"))}
+            assert links[own]["linkinfo"]["info_kind"] == "bridge"
+            assert (links[link]["link"], links[link]["master"]) == ("br-lan", own)
+            assert links[link]["linkinfo"]["info_data"]["id"] == 20
+            assert vlan_table("br-lan", 20) in host.run("nft", "list", "tables", "bridge")
+            inside(host.name, lambda: vlan.remove_vlan(RemoveVlan(bridge="br-lan", vlan=20)))
+        else:
+            with pytest.raises(NetworkError) as refused:
+                inside(host.name, lambda: vlan.make_vlan(TAGGED))
+            assert refused.value.code == "vlan_unsupported"
+            assert "8021q" in refused.value.message
+        left = host.run("ip", "-brief", "link") + host.run("nft", "list", "tables")
+        assert "br-lan" in left
+        assert not [name for name in (own, link, vlan_table("br-lan", 20)) if name in left]
+
+
+def _knows_vlans(host: Machine) -> bool:
+    """Asked of the kernel, which loads a module that is there."""
+    host.run("ip", "link", "add", "probe", "type", "bridge")
+    tagged = ("link", "probe", "name", "probe.9", "type", "vlan", "id", "9")
+    host.run("ip", "link", "add", *tagged, check=False)
+    known = "probe.9" in host.run("ip", "-brief", "link")
+    host.run("ip", "link", "delete", "probe")
+    return known
 
 
 @pytest.mark.root
