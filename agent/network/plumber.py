@@ -112,7 +112,7 @@ class NicPlumber:
     async def ensure_network(self, network: NetworkSpec) -> str:
         """Have the network there and whole. Returns its bridge's name.
 
-        Raises NetworkError: `bridge_missing`, `subnet_in_use`, `vlan_in_use`,
+        Raises NetworkError: `bridge_missing`, `bridge_down`, `subnet_in_use`, `vlan_in_use`,
         `vlan_unsupported`.
         """
         name = bridge_name(network)

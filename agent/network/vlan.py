@@ -33,8 +33,8 @@ _RULES = """
 
 
 def make_vlan(operation: MakeVlan) -> None:
-    """Idempotent: repairs what is missing. Raises NetworkError: `bridge_missing`, `vlan_in_use`,
-    `vlan_unsupported`."""
+    """Idempotent: repairs what is missing. Raises NetworkError: `bridge_missing`, `bridge_down`,
+    `vlan_in_use`, `vlan_unsupported`."""
     bridge, vlan = operation.bridge, operation.vlan
     check_bridge(CheckBridge(name=bridge))
     own, link = vlan_bridge(bridge, vlan), vlan_link(bridge, vlan)
@@ -50,7 +50,7 @@ def make_vlan(operation: MakeVlan) -> None:
             # Of the guests alone: the host has no address on this VLAN.
             _disable_ipv6(name)
         own_index, index = host.link_lookup(ifname=own)[0], host.link_lookup(ifname=link)[0]
-        host.link("set", index=index, mtu=mtu, master=own_index, state="up")
+        _bring_up(host, index, bridge, mtu=mtu, master=own_index)
         host.link(
             "set",
             index=own_index,
@@ -87,6 +87,19 @@ def _add_link(host: Any, name: str, parent: int, operation: MakeVlan) -> None:
                 "vlan_unsupported",
                 "The host's kernel has no VLANs (802.1Q): load the module 8021q, or run Debian's "
                 "own kernel.",
+            ) from error
+        raise
+
+
+def _bring_up(host: Any, index: int, bridge: str, **settings: int) -> None:
+    try:
+        host.link("set", index=index, state="up", **settings)
+    except NetlinkError as error:
+        if error.code == errno.ENETDOWN:
+            raise NetworkError(
+                "bridge_down",
+                f"The host's bridge {bridge} is down, and so is every VLAN on it. Bring it up on "
+                f"the host: ip link set {bridge} up.",
             ) from error
         raise
 

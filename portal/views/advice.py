@@ -17,6 +17,7 @@ _BY_CODE = {
     "bridge_missing": "Make the bridge on the host, or put the VM on another network.",
     "mtu_too_big": "Lower the network's MTU on its page, or raise that of the bridge on the host.",
     "vlan_in_use": "Remove the link on the host, or put the VM on another network.",
+    "bridge_down": "Bring the bridge up on the host, then try again.",
     "vlan_unsupported": "Load the kernel module 8021q on the host, then try again.",
     "subnet_in_use": "Give the VM another network, whose subnet the host has no route to.",
     "no_free_slot": "Shut the VM down, add the NIC, and start it again.",

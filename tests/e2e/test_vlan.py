@@ -18,4 +18,4 @@ def test_guests_on_a_vlan_have_their_metadata_and_nobody_else_hears_them():
     told = run_inside(INSIDE, seconds=800)
     # A terminal gets colours.
     plain = re.sub(r"\x1b\[[0-9;]*m", "", told)
-    assert re.search(r"^=+ 6 passed in ", plain, re.MULTILINE), plain[-6000:]
+    assert re.search(r"^=+ 7 passed in ", plain, re.MULTILINE), plain[-6000:]

@@ -102,7 +102,7 @@ def ears(*where: tuple[str, str]) -> Iterator[list[Ear]]:
 
 
 def _raw(link: str) -> socket.socket:
-    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 * 1024 * 1024)
     raw.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
     raw.bind((link, 3))

@@ -145,7 +145,7 @@ def test_tagged_frames_pass_the_bridge_but_neither_to_nor_from_a_tap():
 
 
 def _raw_socket() -> socket.socket:
-    end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     end.setsockopt(_SOL_PACKET, _AUXDATA, 1)
     end.bind(("eth0", 3))
     end.setblocking(False)

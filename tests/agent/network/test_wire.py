@@ -370,7 +370,7 @@ def _asks_for(frame: bytes, address: str) -> bool:
 @contextlib.contextmanager
 def _listening(link: str) -> Iterator[Callable[[], list[bytes]]]:
     """All frames that come to `link`, from now on."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as ear:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as ear:
         ear.bind((link, 3))
         ear.setblocking(False)
 
