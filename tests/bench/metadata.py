@@ -38,7 +38,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="script/bench metadata", description=__doc__)
     parser.add_argument("--only", choices=["all", "nics", "fuzz"], default="all")
     parser.add_argument("--nics", type=int, default=1000)
-    parser.add_argument("--guests", type=int, default=8, help="that ask; one of them floods")
+    parser.add_argument("--guests", type=int, default=16, help="that ask; one of them floods")
     parser.add_argument("--haproxies", type=int, default=50, help="beside it; 0: none")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round of requests")
