@@ -83,7 +83,7 @@ def test_user_data_is_checked_with_its_variables(vm):
         ({}, "Nothing would change"),
         ({"tags": {}}, "Nothing would change"),
         ({"ssh_keys": []}, "Leave at least one key"),
-        ({"ssh_keys": ["not a key"]}, ""),
+        ({"ssh_keys": ["not a key"]}, "is not an SSH public key"),
         ({"tags": {"": "x"}}, "tag"),
         ({"tags": {"a\nb": "x"}}, "tag"),
         ({"tags": {"a": "x" * 1025}}, "tag"),
