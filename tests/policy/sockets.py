@@ -59,7 +59,7 @@ from tenants.services.sessions import session_group
 from tenants.sockets import NOTHING_HEARD
 from tests.hypervisors.fake_agent import USAGE, snapshot_of
 from tests.policy.matrix import Tally, _digest, _hidden_from, said_too_much
-from tests.policy.worlds import NOBODY, PUBLIC, Caller, Scene, World
+from tests.policy.worlds import IMAGES, NOBODY, PUBLIC, Caller, Scene, World
 
 BROWSERS = [*consoles.routing.websocket_urlpatterns, *portal.routing.websocket_urlpatterns]
 AGENTS = [
@@ -302,12 +302,16 @@ def _keyed(scene: Scene, relations: tuple[str, ...]) -> Iterator[tuple[Hyperviso
             host = Hypervisor.objects.get(pk=world.ids["hypervisor"])
             host.sign_public = public
             host.save(update_fields=["sign_public"])
-            sees = frozenset({world.digits, world.digits + PUBLIC, NOBODY})
+            # Its own images too, where these have digits of their own.
+            own = {world.digits, world.digits + PUBLIC, world.digits + IMAGES}
+            sees = frozenset({*own, NOBODY})
             yield host, private, Caller(relation, "", "", sees)
 
 
 def run(scene: Scene, *, callers: list[Caller], hosts: tuple[str, ...]) -> Tally:
-    """Try the sockets as these people, and as the hosts of these worlds."""
+    """Try the sockets as these people, and as the hosts of these worlds. Programs with a token
+    have no session: they open consoles by tickets alone, and which of these they get is asked in
+    the matrix of calls."""
     assert {*consumers()} == {LiveConsumer, ConsoleConsumer, AgentConsumer, AgentStreamConsumer}
     unheard = {kind for kind, need in AgentConsumer.hears.items() if need == NOTHING_HEARD}
     wishes = _wishes(scene.worlds["own"])
@@ -319,6 +323,8 @@ def run(scene: Scene, *, callers: list[Caller], hosts: tuple[str, ...]) -> Tally
 
     async def everything() -> None:
         for caller in callers:
+            if not caller.session:
+                continue
             await _live(caller, scene, tally)
             await _console(caller, scene, tally)
         for host, private, as_caller in keyed:
