@@ -17,6 +17,8 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 
 import consoles.routing
@@ -53,6 +55,7 @@ from hypervisors.consumers import AgentConsumer
 from hypervisors.models import Hypervisor
 from hypervisors.sockets import in_database
 from portal.consumers import _ROWS, LiveConsumer
+from tenants.models import User
 from tenants.scope import system_scope
 from tenants.services.live import tenant_group
 from tenants.services.sessions import session_group
@@ -288,6 +291,12 @@ async def _stream(host: Hypervisor, private: bytes, world: World, cell: str, tal
             tally.leaks.append(f"{cell}: a stream opened")
 
 
+def _signed_in(caller: Caller) -> bool:
+    with _EYES:
+        user = str(SessionStore(caller.session).get(SESSION_KEY, uuid.UUID(int=0)))
+        return User.objects.filter(pk=user, is_active=True, is_service=False).exists()
+
+
 def _seen(caller: Caller) -> Any:
     with _EYES:
         return _digest(_hidden_from(caller))
@@ -310,8 +319,8 @@ def _keyed(scene: Scene, relations: tuple[str, ...]) -> Iterator[tuple[Hyperviso
 
 def run(scene: Scene, *, callers: list[Caller], hosts: tuple[str, ...]) -> Tally:
     """Try the sockets as these people, and as the hosts of these worlds. Programs with a token
-    have no session: they open consoles by tickets alone, and which of these they get is asked in
-    the matrix of calls."""
+    have no session, and a service account's opens nothing: they open consoles by tickets alone,
+    and which of these they get is asked in the matrix of calls."""
     assert {*consumers()} == {LiveConsumer, ConsoleConsumer, AgentConsumer, AgentStreamConsumer}
     unheard = {kind for kind, need in AgentConsumer.hears.items() if need == NOTHING_HEARD}
     wishes = _wishes(scene.worlds["own"])
@@ -320,13 +329,16 @@ def run(scene: Scene, *, callers: list[Caller], hosts: tuple[str, ...]) -> Tally
     tally = Tally()
     keyed = list(_keyed(scene, hosts))
     cache.clear()
+    tried: list[str] = []
 
     async def everything() -> None:
         for caller in callers:
             if not caller.session:
                 continue
             await _live(caller, scene, tally)
-            await _console(caller, scene, tally)
+            if await in_database(_signed_in, caller):
+                await _console(caller, scene, tally)
+                tried.append(caller.name)
         for host, private, as_caller in keyed:
             await _host(host, private, as_caller, scene, tally)
 
@@ -335,4 +347,5 @@ def run(scene: Scene, *, callers: list[Caller], hosts: tuple[str, ...]) -> Tally
         async_to_sync(everything)()
     finally:
         logging.disable(logging.NOTSET)
+    assert tried or not callers
     return tally
