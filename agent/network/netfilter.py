@@ -35,11 +35,11 @@ _MOST_ELEMENTS = 1000
 """In one message, whose attributes end at 64 KiB."""
 _TABLE, _NAME = 1, 2
 # What is kept of objects as the kernel tells them: not their handles, uses and the like.
-_OF_OBJECT = {_NAME, 3, 4}
-_OF_SET = {_NAME, 3, 4, 5, 8, 9, 13}
-_OF_ELEMENTS = {2, 3}
-_OF_CHAIN = {3}
-_OF_RULE = {2, 4, 7}
+_OF_OBJECT = {_NAME, 3, 4}  # its type, its data
+_OF_SET = {_NAME, 3, 4, 5, 8, 9, 13}  # flags, the key's type and length, policy, size, nft's notes
+_OF_ELEMENTS = {2, 3}  # the set's name, the elements
+_OF_CHAIN = {3}  # its name
+_OF_RULE = {2, 4, 7}  # the chain's name, expressions, nft's notes
 _SET_FLAGS, _SET_ID, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 10, 3, 4, 5, 7
 _HOOK_NUMBER, _HOOK_PRIORITY, _HOOK_DEVICE = 1, 2, 3
 _ANONYMOUS = 0x1

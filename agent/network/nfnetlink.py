@@ -64,23 +64,23 @@ def text(value: str) -> bytes:
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and value of each."""
-    at = 0
-    while at + _ATTRIBUTE.size <= len(data):
-        length, number = _ATTRIBUTE.unpack_from(data, at)
-        yield number & _TYPE_BITS, data[at + _ATTRIBUTE.size : at + length]
-        at += max(_ATTRIBUTE.size, length + 3 & ~3)
+    return ((number, value) for number, value, _ in _walk(data))
 
 
 def only(data: bytes, numbers: Set[int]) -> bytes:
     """Those attributes, as they are."""
-    kept, at = [], 0
+    return b"".join(whole for number, _, whole in _walk(data) if number in numbers)
+
+
+def _walk(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Number, value, and the whole with its head and padding."""
+    at = 0
     while at + _ATTRIBUTE.size <= len(data):
         length, number = _ATTRIBUTE.unpack_from(data, at)
         end = at + max(_ATTRIBUTE.size, length + 3 & ~3)
-        if number & _TYPE_BITS in numbers:
-            kept.append(data[at:end].ljust(end - at, b"\0"))
+        whole = data[at:end].ljust(end - at, b"\0")
+        yield number & _TYPE_BITS, data[at + _ATTRIBUTE.size : at + length], whole
         at = end
-    return b"".join(kept)
 
 
 def open_socket() -> socket.socket:
