@@ -14,7 +14,8 @@ from django.test import Client
 from hypervisors.models import Job, JobEvent
 from portal.views import urls as pages
 from tenants.models import AuditEvent
-from tests.audit.changes import CALLS, MARK, NO_EVENT, PAGES, Scene, scene_make
+from tests.audit.changes import CALLS, MARK, NO_EVENT, PAGES
+from tests.audit.scene import Scene, scene_make
 from tests.factories import MembershipFactory, MspFactory
 from tests.policy.test_api import ROUTES
 
